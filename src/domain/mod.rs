@@ -1,0 +1,23 @@
+//! The nouns: what every other room speaks about.
+//!
+//! Nothing in here does anything: no IO, no clock, no serialisation. The words are those of the protocol page.
+
+mod agent;
+mod completion;
+mod ids;
+pub mod limits;
+mod run;
+mod seq;
+mod session;
+mod time;
+mod turn;
+
+pub use agent::{AgentKind, AgentRef, AgentSpec, OnStall, PermissionPolicy, PromptInput};
+pub use completion::{Completion, FailKind, Failure, Outcome, Reason, Stop};
+pub use ids::{IdError, RunId, SessionId};
+pub use limits::Limits;
+pub use run::{Ending, Prompt, Run, RunKind, RunState};
+pub use seq::{CancelMark, EventNo, Seq};
+pub use session::{Session, SessionState};
+pub use time::{Mono, Now, Wall};
+pub use turn::{Choice, Question, Verdict};

@@ -1,0 +1,51 @@
+//! A session: one agent, one queue, at most one run under way.
+
+use std::sync::Arc;
+
+use super::{AgentRef, CancelMark, PermissionPolicy, SessionId, Wall};
+
+/// The states of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SessionState {
+    /// Nothing is under way.
+    Idle,
+    /// Its run is in this state.
+    Starting,
+    /// Its run is in this state.
+    Active,
+    /// Its run is in this state.
+    Parked,
+    /// Its run is in this state.
+    Stopping,
+    /// Of an earlier life; nobody has opened it again.
+    Dormant,
+    /// Closed; it can be opened again.
+    Closed,
+}
+
+/// A session as it is stored. Values of `env` are not among it: they are never written to disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its name.
+    pub id: SessionId,
+    /// What drives its runs.
+    pub agent: AgentRef,
+    /// Working directory of its agent, absolute.
+    pub cwd: Arc<str>,
+    /// The names of the variables that it was opened with.
+    pub env_names: Vec<Arc<str>>,
+    /// Who is told of its completions by default.
+    pub parent: Option<SessionId>,
+    /// For people.
+    pub title: Option<Arc<str>>,
+    /// Default limit for its runs, in milliseconds from `active`.
+    pub timeout_ms: Option<u64>,
+    /// What its permission requests do, where it says so itself.
+    pub permissions: Option<PermissionPolicy>,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// Up to where its runs were cancelled.
+    pub mark: CancelMark,
+    /// When it was made.
+    pub created_at: Wall,
+}

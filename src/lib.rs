@@ -1,0 +1,3 @@
+//! turnlane coordinates runs of coding agents for editors, scripts and people.
+
+pub mod domain;
