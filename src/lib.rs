@@ -1,3 +1,4 @@
 //! turnlane coordinates runs of coding agents for editors, scripts and people.
 
 pub mod domain;
+pub mod engine;

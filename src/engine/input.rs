@@ -1,0 +1,239 @@
+//! What can happen to the engine: a closed set, each already parsed into something that can't be wrong.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    AgentRef, Ending, PermissionPolicy, Prompt, Question, RunId, Seq, Session, SessionId, Verdict,
+};
+
+/// Names the asker of a question, so that its answer finds it. The engine only hands it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A client asks for something.
+    Ask {
+        /// Who gets the answer.
+        from: Ticket,
+        /// What is asked.
+        ask: Ask,
+    },
+    /// A client gives up a waiting question.
+    Withdraw(Ticket),
+    /// A stored session that the engine did not know; told before anything that names it.
+    Know {
+        /// The session.
+        session: Session,
+        /// What its agent can do; absent if that agent is no longer configured.
+        agent: Option<AgentTraits>,
+    },
+    /// An agent reports on the run under way.
+    Report {
+        /// The run, by its number: a report about another one is stale and dropped.
+        seq: Seq,
+        /// What it reports.
+        report: Report,
+    },
+    /// No process of this session's agent is left.
+    Released {
+        /// The session.
+        session: SessionId,
+        /// How many unacknowledged completions of its runs lie in whose inbox; they vanish if it is purged.
+        owed: Vec<(SessionId, u64)>,
+    },
+    /// So many clients are attached now.
+    Clients(u32),
+    /// Time has passed: what is due happens.
+    Tick,
+}
+
+/// What the engine needs to know of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentTraits {
+    /// Whether a run under way can take further text.
+    pub steers: bool,
+    /// Milliseconds between asking a run to stop and killing its processes.
+    pub grace_ms: u64,
+    /// Milliseconds that a run may take to start.
+    pub start_ms: u64,
+    /// Milliseconds without a word that count as stalled.
+    pub stall_ms: Option<u64>,
+    /// Whether a stall cancels the run.
+    pub stall_cancels: bool,
+    /// What a permission request does.
+    pub permissions: PermissionPolicy,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// Accept a run.
+    Prompt(Box<PromptAsk>),
+    /// Cancel runs.
+    Cancel(CancelAsk),
+    /// Open a session.
+    Open(Box<OpenAsk>),
+    /// Close a session.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Whether every trace of it goes.
+        purge: bool,
+    },
+    /// Answer once so many of these runs have ended.
+    WaitRuns {
+        /// The runs that have not ended as far as the store knows.
+        pending: Vec<RunId>,
+        /// How many of them must end.
+        need: usize,
+        /// Milliseconds after which the wait is over.
+        timeout_ms: Option<u64>,
+    },
+    /// Answer once a session is idle, or settled.
+    WaitSession {
+        /// Which.
+        session: SessionId,
+        /// Whether it must be settled, not just idle.
+        settled: bool,
+        /// Milliseconds after which the wait is over.
+        timeout_ms: Option<u64>,
+    },
+    /// Answer a permission request.
+    Respond {
+        /// The run that asked.
+        run: RunId,
+        /// Whether the store knows that run: then it has ended if it is not live.
+        known: bool,
+        /// Which request.
+        request: Arc<str>,
+        /// The chosen option.
+        option: Arc<str>,
+    },
+    /// Stop the engine.
+    Shutdown {
+        /// Whether what is accepted ends first.
+        finish: bool,
+        /// Milliseconds that it may take.
+        timeout_ms: u64,
+    },
+}
+
+/// A prompt to accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptAsk {
+    /// Its session.
+    pub session: SessionId,
+    /// Its id, the caller's or a fresh one.
+    pub run: RunId,
+    /// What the store knows of that id.
+    pub prior: Option<Prior>,
+    /// What is asked of the agent.
+    pub prompt: Prompt,
+    /// What to do when the session is busy.
+    pub if_busy: IfBusy,
+    /// A queued run whose place it takes.
+    pub replaces: Option<RunId>,
+    /// Milliseconds it may take from `active`.
+    pub timeout_ms: Option<u64>,
+    /// Milliseconds it may stay queued.
+    pub queue_timeout_ms: Option<u64>,
+    /// Whose inbox gets the completion: absent = the session's parent, `Some(None)` = nobody.
+    pub notify: Option<Option<SessionId>>,
+    /// What its permission requests do.
+    pub permissions: Option<PermissionPolicy>,
+    /// The caller's trace context.
+    pub traceparent: Option<Arc<str>>,
+    /// How to open the session if there is none: the default agent.
+    pub open: Option<OpenAsk>,
+}
+
+/// What the store knows of a run id that a caller chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prior {
+    /// The session that it belongs to.
+    pub session: SessionId,
+    /// Its number.
+    pub seq: Seq,
+    /// Whether it had the same prompt.
+    pub same_prompt: bool,
+}
+
+/// What a prompt does when its session is busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfBusy {
+    /// Wait for its turn.
+    Queue,
+    /// Be refused.
+    Reject,
+    /// Stop the run under way and go to the head of the queue.
+    Interrupt,
+    /// Go into the run under way, where its agent can take it.
+    Steer,
+}
+
+/// Which runs to cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelAsk {
+    /// Every run of the session accepted so far: raises the mark.
+    All(SessionId),
+    /// Every run of the session that has not started.
+    Queued(SessionId),
+    /// One run.
+    Run {
+        /// Which.
+        run: RunId,
+        /// Whether the store knows it: then it has ended if it is not live.
+        known: bool,
+    },
+}
+
+/// A session to open. Absent fields stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenAsk {
+    /// Its id, the caller's or a fresh one.
+    pub session: SessionId,
+    /// What drives it; absent at the first opening, the question is refused.
+    pub agent: Option<AgentRef>,
+    /// What that agent (or, without one, the session's stored agent) can do; absent if it is not configured.
+    pub traits: Option<AgentTraits>,
+    /// Working directory.
+    pub cwd: Option<Arc<str>>,
+    /// Working directory for a session that is new.
+    pub default_cwd: Arc<str>,
+    /// The names of the variables that come with it; replaces the earlier ones.
+    pub env_names: Option<Vec<Arc<str>>>,
+    /// Who is told of its completions.
+    pub parent: Option<SessionId>,
+    /// The parents of `parent`, nearest first, as stored.
+    pub ancestors: Vec<SessionId>,
+    /// For people.
+    pub title: Option<Arc<str>>,
+    /// Default limit for its runs.
+    pub timeout_ms: Option<u64>,
+    /// What its permission requests do.
+    pub permissions: Option<PermissionPolicy>,
+    /// Whether runs found queued are cancelled instead of started.
+    pub cancel_recovered: bool,
+}
+
+/// What an agent reports of its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// It works.
+    Active,
+    /// It said something: the stall watch begins anew.
+    Spoke,
+    /// It waits for an answer.
+    Parked(Question),
+    /// It is done with the run, and nothing more of it follows.
+    Ended {
+        /// How the agent calls it.
+        verdict: Verdict,
+        /// What is known of it.
+        ending: Ending,
+        /// Steered runs whose text it took, by number: only these share its end.
+        taken: Vec<Seq>,
+    },
+}

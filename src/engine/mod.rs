@@ -1,0 +1,279 @@
+//! The pure machine: every decision is made here, in one order, and none rests on anything that is not on disk.
+//!
+//! [`Engine::step`] takes one [`Input`] and the time, and returns [`Effects`]: what to write, and what to do once that is
+//! committed. There is no IO, no clock, no lock and no chance in it, so the same inputs always give the same effects: the
+//! simulator walks through it thousands of times with crashes at every step.
+//!
+//! Read on in this order: [`Input`] and [`Act`] say what can happen and what can follow; `lane` is the state of a session;
+//! `accept` and `cancel` are what clients do to it, `turn` what agents do; `recovery` is how a new life begins.
+
+mod accept;
+mod act;
+mod cancel;
+mod check;
+mod effects;
+mod input;
+mod lane;
+mod permission;
+mod recovery;
+mod session;
+mod shutdown;
+mod timers;
+mod turn;
+mod view;
+mod waits;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use crate::domain::{Choice, Question, Verdict};
+pub use act::{Act, Answer, Fault, Was};
+pub use effects::{Batch, Effects};
+pub use input::{
+    AgentTraits, Ask, CancelAsk, IfBusy, Input, OpenAsk, Prior, PromptAsk, Report, Ticket,
+};
+pub use view::{Counts, RunView, SessionView};
+pub use write::{AcceptedRun, Destination, RunRow, Snapshot, Write};
+
+use crate::domain::{EventNo, Limits, Mono, Now, RunId, Seq, SessionId};
+use lane::Lane;
+use shutdown::Phase;
+use timers::{Alarm, Timers};
+use waits::Waits;
+
+/// The state machine of all lanes.
+#[derive(Debug)]
+pub struct Engine {
+    limits: Limits,
+    last_seq: Option<Seq>,
+    last_event: Option<EventNo>,
+    lanes: BTreeMap<SessionId, Lane>,
+    /// Every run that has not ended, by number.
+    live: BTreeMap<Seq, Live>,
+    ids: BTreeMap<RunId, Seq>,
+    /// Turns under way: never more than `limits.active_runs`.
+    under_way: BTreeMap<Seq, SessionId>,
+    /// Lanes whose next run could start, oldest first.
+    ready: BTreeSet<(Seq, SessionId)>,
+    /// Unacknowledged completions by inbox.
+    pending: BTreeMap<SessionId, u64>,
+    /// Live runs by the inbox that will get their completion.
+    expecting: BTreeMap<SessionId, u64>,
+    /// Sessions that were purged and not opened since: completions for them become dead letters.
+    purged: BTreeSet<SessionId>,
+    timers: Timers,
+    waits: Waits,
+    clients: u32,
+    accepted: u64,
+    ended: u64,
+    phase: Phase,
+    // Of the step under way:
+    now: Now,
+    out: Effects,
+    touched: BTreeSet<SessionId>,
+}
+
+/// Where a live run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Live {
+    session: SessionId,
+    spot: Spot,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spot {
+    /// In its session's queue, at this place.
+    Queued(i64),
+    /// Its session's turn.
+    UnderWay,
+    /// Its text was handed to this run.
+    Steered(Seq),
+}
+
+impl Engine {
+    /// Takes one thing that happened and decides all that follows from it.
+    pub fn step(&mut self, now: Now, input: Input) -> Effects {
+        self.now = now;
+        match input {
+            Input::Ask { from, ask } => {
+                if let Err(fault) = self.ask(from, ask) {
+                    self.out.act(Act::Reject(from, fault));
+                }
+            }
+            Input::Withdraw(ticket) => self.withdraw(ticket),
+            Input::Know { session, agent } => {
+                self.lanes
+                    .entry(session.id.clone())
+                    .or_insert_with(|| Lane::dormant(session, agent));
+            }
+            Input::Report { seq, report } => self.report(seq, report),
+            Input::Released { session, owed } => self.released(&session, owed),
+            Input::Clients(count) => self.clients_are(count),
+            Input::Tick => self.ring(),
+        }
+        self.settle();
+        std::mem::take(&mut self.out)
+    }
+
+    /// When [`Input::Tick`] is due at the latest.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.timers.next()
+    }
+
+    fn ask(&mut self, from: Ticket, ask: Ask) -> Result<(), Fault> {
+        match ask {
+            Ask::Prompt(ask) => self.prompt(from, *ask),
+            Ask::Cancel(ask) => self.cancel(from, ask),
+            Ask::Open(ask) => self.open(from, *ask),
+            Ask::Close { session, purge } => self.close(from, &session, purge),
+            Ask::WaitRuns {
+                pending,
+                need,
+                timeout_ms,
+            } => {
+                self.wait_runs(from, pending, need, timeout_ms);
+                Ok(())
+            }
+            Ask::WaitSession {
+                session,
+                settled,
+                timeout_ms,
+            } => self.wait_session(from, session, settled, timeout_ms),
+            Ask::Respond {
+                run,
+                known,
+                request,
+                option,
+            } => self.respond(from, run, known, &request, &option),
+            Ask::Shutdown { finish, timeout_ms } => {
+                self.shut_down(from, finish, timeout_ms);
+                Ok(())
+            }
+        }
+    }
+
+    /// What is due happens.
+    fn ring(&mut self) {
+        while let Some(alarm) = self.timers.pop(self.now.mono) {
+            match alarm {
+                Alarm::Queue(seq) => self.queued_too_long(seq),
+                Alarm::Start(seq) => self.started_too_slowly(seq),
+                Alarm::Run(seq) => self.ran_too_long(seq),
+                Alarm::Stall(seq) => self.stalled(seq),
+                Alarm::Grace(seq) => self.kill(seq),
+                Alarm::Permission(seq) => self.nobody_answered(seq),
+                Alarm::Wait(ticket) => self.wait_is_over(ticket, true),
+                Alarm::Shutdown => self.shutdown_is_due(),
+            }
+        }
+    }
+
+    /// The one end of every step: whoever can start does, and whoever waits for what became true is told.
+    fn settle(&mut self) {
+        self.start_ready();
+        while let Some(session) = self.touched.pop_first() {
+            self.check_lane(&session);
+            self.out.act(Act::SessionChanged(session.clone()));
+            self.answer_session_waits(&session);
+        }
+        self.shutdown_progress();
+        self.check();
+    }
+
+    fn wait_runs(
+        &mut self,
+        from: Ticket,
+        mut pending: Vec<RunId>,
+        need: usize,
+        timeout_ms: Option<u64>,
+    ) {
+        let named = pending.len();
+        pending.retain(|run| self.ids.contains_key(run));
+        let need = need.saturating_sub(named - pending.len());
+        if need == 0 || timeout_ms == Some(0) {
+            return self.out.act(Act::Answer(
+                from,
+                Answer::Waited {
+                    timed_out: need != 0,
+                },
+            ));
+        }
+        self.waits.add_runs(from, pending, need);
+        self.set_wait_alarm(from, timeout_ms);
+    }
+
+    fn wait_session(
+        &mut self,
+        from: Ticket,
+        session: SessionId,
+        settled: bool,
+        timeout_ms: Option<u64>,
+    ) -> Result<(), Fault> {
+        let Some(lane) = self.lanes.get(&session) else {
+            return Err(Fault::SessionNotFound(session));
+        };
+        let quiet = if settled {
+            self.is_settled(lane)
+        } else {
+            lane.is_idle()
+        };
+        if quiet || timeout_ms == Some(0) {
+            self.out
+                .act(Act::Answer(from, Answer::Waited { timed_out: !quiet }));
+        } else {
+            self.waits.add_session(from, session, settled);
+            self.set_wait_alarm(from, timeout_ms);
+        }
+        Ok(())
+    }
+
+    fn set_wait_alarm(&mut self, from: Ticket, timeout_ms: Option<u64>) {
+        if let Some(ms) = timeout_ms {
+            self.timers
+                .set(Alarm::Wait(from), self.now.mono.plus_ms(ms));
+        }
+    }
+
+    fn wait_is_over(&mut self, ticket: Ticket, timed_out: bool) {
+        self.waits.remove(ticket);
+        self.timers.clear(Alarm::Wait(ticket));
+        self.out
+            .act(Act::Answer(ticket, Answer::Waited { timed_out }));
+    }
+
+    fn answer_session_waits(&mut self, session: &SessionId) {
+        if !self.waits.watches(session) {
+            return;
+        }
+        let (idle, settled) = self
+            .lanes
+            .get(session)
+            .map_or((true, true), |lane| (lane.is_idle(), self.is_settled(lane)));
+        if idle {
+            for ticket in self.waits.quiet(session, settled) {
+                self.wait_is_over(ticket, false);
+            }
+        }
+    }
+
+    /// A client gives up a wait; nothing was taken for it. What takes effect at once (a close, a shutdown) can't be given up: it is
+    /// answered when it is done.
+    fn withdraw(&mut self, ticket: Ticket) {
+        if self.waits.remove(ticket) {
+            self.timers.clear(Alarm::Wait(ticket));
+            self.out.act(Act::Reject(ticket, Fault::Withdrawn));
+        }
+    }
+
+    fn is_settled(&self, lane: &Lane) -> bool {
+        let session = &lane.session.id;
+        lane.is_idle()
+            && !self.pending.contains_key(session)
+            && !self.expecting.contains_key(session)
+    }
+
+    /// Marks a session's record as changed: it is told and checked at the end of the step.
+    fn touch(&mut self, session: &SessionId) {
+        self.touched.insert(session.clone());
+    }
+}

@@ -1,0 +1,96 @@
+//! How a new life begins: the one recovery path, after a crash and after an orderly end alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Engine;
+use super::effects::Effects;
+use super::lane::Lane;
+use super::shutdown::Phase;
+use super::timers::Timers;
+use super::turn::recovered_as;
+use super::waits::Waits;
+use super::write::{RunRow, Snapshot};
+use crate::domain::{Ending, Limits, Now, RunId, Seq, Stop};
+
+impl Engine {
+    /// Begins from what is on disk. Runs that had been started end here, as their recorded stop or as interrupted, and are never
+    /// started again; queued runs wait in their sessions, dormant until they are opened.
+    pub fn recover(snapshot: Snapshot, limits: Limits, now: Now) -> (Self, Effects) {
+        let mut engine = Self {
+            limits,
+            last_seq: snapshot.last_seq,
+            last_event: snapshot.last_event,
+            lanes: BTreeMap::new(),
+            live: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            pending: snapshot.inboxes.into_iter().collect(),
+            expecting: BTreeMap::new(),
+            purged: snapshot.purged.into_iter().collect(),
+            timers: Timers::default(),
+            waits: Waits::default(),
+            clients: 0,
+            accepted: 0,
+            ended: 0,
+            phase: Phase::default(),
+            now,
+            out: Effects::default(),
+            touched: BTreeSet::new(),
+        };
+        for (session, traits) in snapshot.sessions {
+            engine
+                .lanes
+                .insert(session.id.clone(), Lane::dormant(session, traits));
+        }
+        for notify in snapshot.runs.iter().filter_map(|row| row.notify.clone()) {
+            *engine.expecting.entry(notify).or_default() += 1;
+        }
+        engine.resume(snapshot.runs);
+        engine.settle();
+        let effects = std::mem::take(&mut engine.out);
+        (engine, effects)
+    }
+
+    fn resume(&mut self, runs: Vec<RunRow>) {
+        let mut hosts: BTreeMap<Seq, (RunId, Option<Stop>)> = BTreeMap::new();
+        for row in &runs {
+            if row.started_at.is_some() && row.into.is_none() {
+                hosts.insert(row.seq, (row.id.clone(), row.stop));
+            }
+        }
+        let mut folded: BTreeMap<Seq, Vec<RunRow>> = BTreeMap::new();
+        let (steered, others): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|row| row.into.is_some());
+        for row in steered {
+            let host = row.into.filter(|host| hosts.contains_key(host));
+            // INVARIANT: a host and what was steered into it leave the live runs in one transaction.
+            folded
+                .entry(host.expect("a steered run's host is live"))
+                .or_default()
+                .push(row);
+        }
+        for row in others {
+            self.ids.insert(row.id.clone(), row.seq);
+            let (seq, stop, started) = (row.seq, row.stop, row.started_at.is_some());
+            if !started {
+                self.enqueue(row.into_run());
+                continue;
+            }
+            let fate = recovered_as(stop);
+            let host = row.id.clone();
+            let (outcome, reason, error) = fate.clone();
+            self.complete(
+                row.into_run(),
+                outcome,
+                reason,
+                error,
+                None,
+                Ending::default(),
+            );
+            for row in folded.remove(&seq).unwrap_or_default() {
+                self.fold(row.into_run(), &host, &fate);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What can be seen of the engine without asking it to do anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::lane::{Lane, Turn};
+use super::{Engine, Spot};
+use crate::domain::Question;
+use crate::domain::{EventNo, Limits, RunId, RunState, Seq, Session, SessionId, SessionState};
+
+/// A live run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunView {
+    /// Its number.
+    pub seq: Seq,
+    /// Its session.
+    pub session: SessionId,
+    /// Its state.
+    pub state: RunState,
+    /// How many runs of its session go before it, the one under way included.
+    pub position: usize,
+    /// The run that its text was handed to.
+    pub into: Option<RunId>,
+    /// Its oldest open question.
+    pub question: Option<Arc<Question>>,
+}
+
+/// A session as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// Its stored facts.
+    pub session: Session,
+    /// Its state.
+    pub state: SessionState,
+    /// Whether nothing more will happen in it by itself.
+    pub settled: bool,
+    /// Runs that are queued in it.
+    pub queued: usize,
+    /// Unacknowledged completions in its inbox.
+    pub pending: u64,
+    /// Its run under way.
+    pub run: Option<(RunId, RunState)>,
+}
+
+/// Sums for statistics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions in memory, by state.
+    pub sessions: BTreeMap<SessionState, u64>,
+    /// Live runs, by state.
+    pub runs: BTreeMap<RunState, u64>,
+    /// Runs accepted in this life.
+    pub accepted: u64,
+    /// Runs ended in this life.
+    pub ended: u64,
+    /// Questions that wait.
+    pub waiting: usize,
+    /// Unacknowledged completions.
+    pub pending: u64,
+}
+
+impl Engine {
+    /// A live run; `None` if it has ended or never was.
+    pub fn run_view(&self, run: &RunId) -> Option<RunView> {
+        let seq = *self.ids.get(run)?;
+        let live = self.live.get(&seq)?;
+        let (state, position) = self.standing(seq);
+        let turn = self.lanes.get(&live.session).map(|lane| &lane.turn);
+        let host = match live.spot {
+            Spot::Steered(_) => turn
+                .and_then(Turn::turning)
+                .map(|turning| turning.run.id.clone()),
+            Spot::Queued(_) | Spot::UnderWay => None,
+        };
+        let question = match (turn, live.spot) {
+            (Some(Turn::Parked(_, open)), Spot::UnderWay) => open.first().cloned(),
+            _ => None,
+        };
+        Some(RunView {
+            seq,
+            session: live.session.clone(),
+            state,
+            position,
+            into: host,
+            question,
+        })
+    }
+
+    /// Whether the engine knows a session without being told.
+    pub fn knows(&self, session: &SessionId) -> bool {
+        self.lanes.contains_key(session)
+    }
+
+    /// A session as it is now, if the engine knows it.
+    pub fn session_view(&self, session: &SessionId) -> Option<SessionView> {
+        self.lanes.get(session).map(|lane| self.view_lane(lane))
+    }
+
+    /// A stored session as it is now.
+    pub fn view(&self, stored: Session) -> SessionView {
+        match self.lanes.get(&stored.id) {
+            Some(lane) => self.view_lane(lane),
+            None => self.view_lane(&Lane::dormant(stored, None)),
+        }
+    }
+
+    fn view_lane(&self, lane: &Lane) -> SessionView {
+        let run = lane.turn.turning().map(|turning| turning.run.id.clone());
+        SessionView {
+            session: lane.session.clone(),
+            state: lane.state(),
+            settled: self.is_settled(lane),
+            queued: lane.queue.len(),
+            pending: self.pending(&lane.session.id),
+            run: run.zip(lane.turn.state()),
+        }
+    }
+
+    /// Unacknowledged completions in a session's inbox.
+    pub fn pending(&self, session: &SessionId) -> u64 {
+        self.pending.get(session).copied().unwrap_or(0)
+    }
+
+    /// Whether anything is or will be owed to this session, opened or not.
+    pub fn owes(&self, session: &SessionId) -> bool {
+        self.pending.contains_key(session) || self.expecting.contains_key(session)
+    }
+
+    /// Whether a session's runs are watched for stalls: then its agent's words are to be reported.
+    pub fn watches_stall(&self, session: &SessionId) -> bool {
+        self.lanes
+            .get(session)
+            .and_then(|lane| lane.traits)
+            .is_some_and(|traits| traits.stall_ms.is_some())
+    }
+
+    /// The position of the newest durable event.
+    pub fn last_event(&self) -> Option<EventNo> {
+        self.last_event
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Sums for statistics; takes time linear in what is live.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            accepted: self.accepted,
+            ended: self.ended,
+            waiting: self.waits.len(),
+            pending: self.pending.values().sum(),
+            ..Counts::default()
+        };
+        for lane in self.lanes.values() {
+            *counts.sessions.entry(lane.state()).or_default() += 1;
+        }
+        for seq in self.live.keys() {
+            *counts.runs.entry(self.state_of(*seq)).or_default() += 1;
+        }
+        counts
+    }
+}
