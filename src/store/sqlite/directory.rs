@@ -1,0 +1,230 @@
+//! The directory of a store: private, on a local disk, and held by one process.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::store::StoreError;
+
+/// The database's file in the directory.
+const DATABASE: &str = "turnlane.db";
+/// The file whose lock makes its holder the owner.
+const LOCK: &str = "owner.lock";
+
+/// A checked directory, held for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// Never inherited: a child must not hold the store of a dead parent.
+    lock: OwnedFd,
+}
+
+impl Directory {
+    /// Makes the directory if there is none, checks it, takes its lock, and makes an empty database file if there is none.
+    ///
+    /// # Errors
+    /// `Locked` when another process holds it, else what is wrong with it.
+    pub(super) fn hold(path: &Path) -> Result<Self, StoreError> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| failed("make the directory", path, &error))?;
+        let path = path
+            .canonicalize()
+            .map_err(|error| failed("open the directory", path, &error))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(&path, flags, Mode::empty())
+            .map_err(|error| failed("open the directory", &path, &error.into()))?;
+        make_private(&directory, &path)?;
+        refuse_network(&directory, &path)?;
+        let lock = lock(&directory, &path)?;
+        private_file(&directory, &path, DATABASE)?;
+        Ok(Self { path, lock })
+    }
+
+    /// Where it is, absolute and without symbolic links.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its database.
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is just being started has the descriptor until it becomes another program.
+        let _ = fs::flock(&self.lock, FlockOperation::Unlock);
+    }
+}
+
+fn failed(doing: &str, path: &Path, error: &std::io::Error) -> StoreError {
+    let shown = path.display();
+    let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
+    if error
+        .raw_os_error()
+        .is_some_and(|code| full.contains(&code))
+    {
+        return StoreError::Full(shown.to_string());
+    }
+    StoreError::Unavailable(format!(
+        "can't {doing} {shown}: {error}; make it possible, or use another --store"
+    ))
+}
+
+fn facts(file: impl AsFd, path: &Path) -> Result<Stat, StoreError> {
+    fs::fstat(file).map_err(|error| failed("look at", path, &error.into()))
+}
+
+fn ours(facts: &Stat, path: &Path) -> Result<(), StoreError> {
+    let me = rustix::process::geteuid().as_raw();
+    if facts.st_uid == me {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!(
+        "{} belongs to user {}, not to user {me}: use another --store",
+        path.display(),
+        facts.st_uid
+    )))
+}
+
+/// A directory that others can write could hold anything by now; one that they can only read is closed to them.
+fn make_private(directory: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+    let facts = facts(directory, path)?;
+    ours(&facts, path)?;
+    let mode = Mode::from_raw_mode(facts.st_mode);
+    if mode.intersects(Mode::WGRP | Mode::WOTH) {
+        return Err(StoreError::Unavailable(format!(
+            "others may write in {}: if its content can be trusted, `chmod 700` it, else use another --store",
+            path.display()
+        )));
+    }
+    tighten(directory, mode, Mode::RWXU, path)
+}
+
+fn tighten(file: impl AsFd, mode: Mode, to: Mode, path: &Path) -> Result<(), StoreError> {
+    let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+    if mode & all == to {
+        return Ok(());
+    }
+    fs::fchmod(file, to).map_err(|error| failed("change the permissions of", path, &error.into()))
+}
+
+/// Locks and shared memory do not hold over a network: two machines could own one store.
+#[cfg(target_os = "linux")]
+fn refuse_network(directory: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+    let disk = fs::fstatfs(directory).map_err(|error| failed("look at", path, &error.into()))?;
+    // The kernel's numbers have 32 bits; the field's type differs between machines.
+    let magic = u32::try_from(i128::from(disk.f_type) & 0xffff_ffff).unwrap_or_default();
+    match network(magic) {
+        None => Ok(()),
+        Some(name) => Err(StoreError::Unavailable(format!(
+            "{} is on a network file system ({name}), where no lock can be relied on: use a --store on a local disk",
+            path.display()
+        ))),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_network(_directory: &OwnedFd, _path: &Path) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// The network file systems by their numbers in `linux/magic.h`.
+#[cfg(target_os = "linux")]
+fn network(magic: u32) -> Option<&'static str> {
+    match magic {
+        0x6969 => Some("NFS"),
+        0x517b | 0xfe53_4d42 => Some("SMB"),
+        0xff53_4d42 => Some("CIFS"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x00c3_6400 => Some("Ceph"),
+        _ => None,
+    }
+}
+
+/// Opens or makes a file of ours that only we can read, never through a symbolic link.
+fn private_file(directory: &OwnedFd, within: &Path, name: &str) -> Result<OwnedFd, StoreError> {
+    let path = within.join(name);
+    let flags =
+        OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = fs::openat(directory, name, flags, mode)
+        .map_err(|error| failed("open", &path, &error.into()))?;
+    let facts = facts(&file, &path)?;
+    ours(&facts, &path)?;
+    if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile {
+        return Err(StoreError::Unavailable(format!(
+            "{} is not a file: use another --store",
+            path.display()
+        )));
+    }
+    tighten(&file, Mode::from_raw_mode(facts.st_mode), mode, &path)?;
+    Ok(file)
+}
+
+fn lock(directory: &OwnedFd, within: &Path) -> Result<OwnedFd, StoreError> {
+    let path = within.join(LOCK);
+    loop {
+        let file = private_file(directory, within, LOCK)?;
+        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(StoreError::Locked {
+                    store: within.to_path_buf(),
+                    pid: written_pid(&file),
+                });
+            }
+            Err(error) => return Err(failed("lock", &path, &error.into())),
+        }
+        // A lock on a file that was removed meanwhile keeps nobody out.
+        let held = facts(&file, &path)?;
+        let there = fs::statat(directory, LOCK, AtFlags::SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|it| (it.st_dev, it.st_ino) == (held.st_dev, held.st_ino)) {
+            write_pid(&file).map_err(|error| failed("write", &path, &error.into()))?;
+            return Ok(file);
+        }
+    }
+}
+
+/// Written over the old one and then cut, so that whoever looks meanwhile finds a number.
+fn write_pid(file: &OwnedFd) -> Result<(), Errno> {
+    let line = format!("{}\n", std::process::id());
+    rustix::io::pwrite(file, line.as_bytes(), 0)?;
+    fs::ftruncate(file, line.len() as u64)
+}
+
+fn written_pid(file: &OwnedFd) -> u32 {
+    let mut bytes = [0; 32];
+    let Ok(length) = rustix::io::pread(file, &mut bytes, 0) else {
+        return 0;
+    };
+    let line = std::str::from_utf8(&bytes[..length]).unwrap_or_default();
+    let pid = line.lines().next().unwrap_or_default();
+    pid.trim().parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn network_file_systems_are_known_and_local_ones_are_not_mistaken_for_them() {
+        for (magic, name) in [
+            (0x6969, "NFS"),
+            (0xff53_4d42, "CIFS"),
+            (0x00c3_6400, "Ceph"),
+        ] {
+            assert_eq!(super::network(magic), Some(name));
+        }
+        // ext4, XFS, Btrfs, tmpfs, overlayfs.
+        for magic in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
+            assert_eq!(super::network(magic), None);
+        }
+    }
+}

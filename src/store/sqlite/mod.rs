@@ -1,0 +1,252 @@
+//! The store on disk: SQLite with a write-ahead log, in a directory of its own that one process holds.
+
+mod directory;
+mod errors;
+mod prune;
+mod reads;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writes;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Retention, RunFilter, Store, StoreError, StoredEvent, StoredRun};
+use crate::domain::{EventNo, Prompt, RunId, Seq, Session, SessionId, Wall};
+use crate::engine::{Snapshot, Write};
+use directory::Directory;
+use errors::{Got, Problem};
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Every death, of the machine too: each commit waits for the disk.
+    Full,
+    /// Every death of the process; a machine that loses power may lose the last commits.
+    Relaxed,
+}
+
+/// A store in SQLite.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Closed before the directory is given up: fields are dropped in this order.
+    db: Connection,
+    directory: Option<Directory>,
+    /// The database, for messages.
+    place: PathBuf,
+    life: schema::Life,
+    pruner: prune::Pruner,
+    /// Whether the open transaction purges a session.
+    purged: bool,
+    /// Whether a write failed: what is stored is unknown from then on.
+    failed: bool,
+}
+
+impl SqliteStore {
+    /// Opens the store in a directory, making it if there is none, and holds it until the value is dropped.
+    ///
+    /// # Errors
+    /// `Locked` when another process holds it, `Version` when a newer turnlane made it, `Unavailable` when the directory is not
+    /// private, not local or not writable, else what SQLite says.
+    pub fn open(directory: &Path, durability: Durability) -> Result<Self, StoreError> {
+        let directory = Directory::hold(directory)?;
+        let place = directory.database();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&place, flags)
+            .map_err(|error| Problem::from(error).at(&place))?;
+        Self::begin(db, Some(directory), place, durability)
+    }
+
+    /// A store that ends with the value.
+    ///
+    /// # Errors
+    /// [`StoreError`] if there is no memory for it.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let place = PathBuf::from(":memory:");
+        let db = Connection::open_in_memory().map_err(|error| Problem::from(error).at(&place))?;
+        Self::begin(db, None, place, Durability::Relaxed)
+    }
+
+    fn begin(
+        mut db: Connection,
+        directory: Option<Directory>,
+        place: PathBuf,
+        durability: Durability,
+    ) -> Result<Self, StoreError> {
+        let life = schema::prepare(&mut db, durability).map_err(|problem| problem.at(&place))?;
+        Ok(Self {
+            db,
+            directory,
+            place,
+            life,
+            pruner: prune::Pruner::default(),
+            purged: false,
+            failed: false,
+        })
+    }
+
+    /// Where it is, absolute; a store in memory is nowhere.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_ref().map(Directory::path)
+    }
+
+    /// Reads the whole database and looks for damage: seconds for a large one.
+    ///
+    /// # Errors
+    /// `Corrupt` with what was found first.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.read(|db| {
+            let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            match verdict.as_str() {
+                "ok" => Ok(()),
+                found => Err(Problem::damaged(found)),
+            }
+        })
+    }
+
+    fn read<T>(&self, ask: impl FnOnce(&Connection) -> Got<T>) -> Result<T, StoreError> {
+        ask(&self.db).map_err(|problem| problem.at(&self.place))
+    }
+
+    /// After a failed write nothing is written any more: a later commit must not make half a batch durable.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Self) -> Got<T>) -> Result<T, StoreError> {
+        if self.failed {
+            return Err(StoreError::Unavailable(format!(
+                "an earlier write to {} failed: start again",
+                self.place.display()
+            )));
+        }
+        change(self).map_err(|problem| {
+            self.failed = true;
+            problem.at(&self.place)
+        })
+    }
+
+    /// Every transaction begins with a check that this life is still the last one.
+    fn begin_transaction(&self) -> Got<()> {
+        if !self.db.is_autocommit() {
+            return Ok(());
+        }
+        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let sql = "SELECT 1 FROM meta WHERE epoch = ?";
+        match self.db.prepare_cached(sql)?.exists([self.life.epoch])? {
+            true => Ok(()),
+            false => Err(Problem::TakenOver),
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn id(&self) -> &str {
+        &self.life.id
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        self.read(reads::snapshot)
+    }
+
+    fn apply(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.change(|store| {
+            store.begin_transaction()?;
+            for write in writes {
+                store.purged |= matches!(write, Write::Purge(..));
+                let ended = writes::write(&store.db, write)?;
+                store.pruner.note(ended);
+            }
+            Ok(())
+        })
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.change(|store| {
+            if !store.db.is_autocommit() {
+                store.db.prepare_cached("COMMIT")?.execute([])?;
+            }
+            if std::mem::take(&mut store.purged) {
+                // The log still tells what was purged. If it can't be emptied now, a later checkpoint does it.
+                let _ = store
+                    .db
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            }
+            Ok(())
+        })
+    }
+
+    fn run(&mut self, id: &RunId) -> Result<Option<StoredRun>, StoreError> {
+        self.read(|db| reads::run(db, id))
+    }
+
+    fn prompt(&mut self, seq: Seq) -> Result<Prompt, StoreError> {
+        self.read(|db| reads::prompt(db, seq))
+    }
+
+    fn runs(&mut self, filter: &RunFilter) -> Result<Vec<StoredRun>, StoreError> {
+        self.read(|db| reads::runs(db, filter))
+    }
+
+    fn session(&mut self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.read(|db| reads::session(db, id))
+    }
+
+    fn sessions(
+        &mut self,
+        after: Option<&SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.read(|db| reads::sessions(db, after, limit))
+    }
+
+    fn ancestors(&mut self, id: &SessionId) -> Result<Vec<SessionId>, StoreError> {
+        self.read(|db| reads::ancestors(db, id))
+    }
+
+    fn inbox_oldest(&mut self, id: &SessionId) -> Result<Option<Wall>, StoreError> {
+        self.read(|db| reads::inbox_oldest(db, id))
+    }
+
+    fn inbox(&mut self, id: &SessionId) -> Result<Vec<RunId>, StoreError> {
+        self.read(|db| reads::inbox(db, id))
+    }
+
+    fn dead_letters(&mut self) -> Result<Vec<(RunId, SessionId)>, StoreError> {
+        self.read(reads::dead_letters)
+    }
+
+    fn owed(&mut self, id: &SessionId) -> Result<Vec<(SessionId, u64)>, StoreError> {
+        self.read(|db| reads::owed(db, id))
+    }
+
+    fn events(
+        &mut self,
+        after: Option<EventNo>,
+        sessions: Option<&[SessionId]>,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read(|db| reads::events(db, after, sessions, limit))
+    }
+
+    fn pruned_to(&mut self) -> Result<Option<EventNo>, StoreError> {
+        self.read(reads::pruned_to)
+    }
+
+    fn prune(&mut self, retention: Retention) -> Result<usize, StoreError> {
+        self.change(|store| {
+            let runs = store.pruner.old_runs(&store.db, retention)?;
+            if !runs.is_empty() {
+                store.begin_transaction()?;
+                store.pruner.remove(&store.db, &runs)?;
+            }
+            let room = retention.at_most - runs.len();
+            let before = retention.ended_before.0;
+            let sessions = store.pruner.left_empty(&store.db, before, room)?;
+            if !sessions.is_empty() {
+                store.begin_transaction()?;
+                prune::remove_sessions(&store.db, &sessions)?;
+            }
+            Ok(runs.len())
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! Retention: what is old goes, a little at a time, and finding nothing to do costs next to nothing.
+
+use rusqlite::{Connection, params};
+
+use super::errors::Got;
+use super::writes::{EndedBy, keep_marks};
+use crate::store::Retention;
+
+/// What pruning remembers between its calls.
+#[derive(Debug)]
+pub(super) struct Pruner {
+    /// How many ended runs are stored; counted when it is first needed.
+    ended: Option<i64>,
+    /// Up to where closed sessions were looked at: those that still hold something are not looked at again each time.
+    looked_at: (i64, String),
+}
+
+/// A run that is to go.
+#[derive(Debug)]
+pub(super) struct OldRun {
+    seq: i64,
+    event: i64,
+}
+
+/// Before the first closed session.
+const START: (i64, String) = (i64::MIN, String::new());
+
+impl Default for Pruner {
+    fn default() -> Self {
+        Self {
+            ended: None,
+            looked_at: START,
+        }
+    }
+}
+
+fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl Pruner {
+    /// Keeps the count right.
+    pub(super) fn note(&mut self, change: EndedBy) {
+        if let Some(ended) = &mut self.ended {
+            *ended += change;
+        }
+    }
+
+    /// How many runs are over the number to keep.
+    fn excess(&mut self, db: &Connection, retention: Retention) -> Got<usize> {
+        let ended = match self.ended {
+            Some(ended) => ended,
+            None => {
+                let sql = "SELECT count(*) FROM runs INDEXED BY runs_ended \
+                    WHERE ended_at IS NOT NULL";
+                *self.ended.insert(db.query_row(sql, [], |row| row.get(0))?)
+            }
+        };
+        let keep = i64::try_from(retention.keep_runs).unwrap_or(i64::MAX);
+        Ok(usize::try_from(ended.saturating_sub(keep)).unwrap_or(0))
+    }
+
+    /// The runs that go: the oldest ones that nothing holds, while they are past their time or too many.
+    pub(super) fn old_runs(&mut self, db: &Connection, retention: Retention) -> Got<Vec<OldRun>> {
+        let excess = self.excess(db, retention)?;
+        let sql = "SELECT seq, event, ended_at FROM runs INDEXED BY runs_prunable \
+            WHERE ended_at IS NOT NULL AND held = 0 ORDER BY ended_at, seq LIMIT ?";
+        let mut statement = db.prepare_cached(sql)?;
+        let mut rows = statement.query([at_most(retention.at_most)])?;
+        let mut old = Vec::new();
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(2)? >= retention.ended_before.0 && old.len() >= excess {
+                break;
+            }
+            old.push(OldRun {
+                seq: row.get(0)?,
+                event: row.get(1)?,
+            });
+        }
+        Ok(old)
+    }
+
+    /// Removes these runs and their events.
+    pub(super) fn remove(&mut self, db: &Connection, runs: &[OldRun]) -> Got<()> {
+        let Some(pruned_to) = runs.iter().map(|run| run.event).max() else {
+            return Ok(());
+        };
+        keep_marks(db)?;
+        let mut runs_go = db.prepare_cached("DELETE FROM runs WHERE seq = ?")?;
+        let mut events_go = db.prepare_cached("DELETE FROM events WHERE n = ?")?;
+        for run in runs {
+            runs_go.execute([run.seq])?;
+            events_go.execute([run.event])?;
+            self.note(-1);
+        }
+        let sql = "UPDATE meta SET pruned_to = max(pruned_to, ?)";
+        db.prepare_cached(sql)?.execute([pruned_to])?;
+        Ok(())
+    }
+
+    /// Closed sessions of which nothing is left: no runs, none that notifies them, nothing in their inbox. Looks at `limit` of them.
+    pub(super) fn left_empty(
+        &mut self,
+        db: &Connection,
+        made_before: i64,
+        limit: usize,
+    ) -> Got<Vec<String>> {
+        let sql = "SELECT created_at, id, \
+            EXISTS (SELECT 1 FROM runs INDEXED BY runs_session WHERE session = id) \
+            OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_notify WHERE notify = id) \
+            OR EXISTS (SELECT 1 FROM inbox WHERE session = id) \
+            FROM sessions INDEXED BY sessions_closed \
+            WHERE closed = 1 AND created_at < ? AND (created_at, id) > (?, ?) \
+            ORDER BY created_at, id LIMIT ?";
+        let mut statement = db.prepare_cached(sql)?;
+        let (at, id) = &self.looked_at;
+        let mut rows = statement.query(params![made_before, at, id, at_most(limit)])?;
+        let mut seen = 0;
+        let mut last = START;
+        let mut empty = Vec::new();
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            last = (row.get(0)?, row.get(1)?);
+            if !row.get::<_, bool>(2)? {
+                empty.push(last.1.clone());
+            }
+        }
+        // At the end of them the next call begins anew.
+        self.looked_at = if seen < limit { START } else { last };
+        Ok(empty)
+    }
+}
+
+/// Removes these sessions.
+pub(super) fn remove_sessions(db: &Connection, ids: &[String]) -> Got<()> {
+    let mut go = db.prepare_cached("DELETE FROM sessions WHERE id = ?")?;
+    for id in ids {
+        go.execute([id])?;
+    }
+    Ok(())
+}

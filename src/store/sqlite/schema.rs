@@ -1,0 +1,118 @@
+//! The tables, and how an older database becomes a newer one.
+
+use rusqlite::Connection;
+
+use super::Durability;
+use super::errors::{Got, Problem};
+
+/// Marks a database as ours: "tlan".
+const APPLICATION: i64 = 0x746c_616e;
+
+/// How to get to each version from the one before it; what `PRAGMA user_version` says has been done. Never change one that was released.
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+
+/// Pages after which the log is folded into the database, 8 MiB: what a start after a crash has to read at most.
+const CHECKPOINT_PAGES: i64 = 2_000;
+
+/// Bytes to which the log is cut when it has grown over them.
+const LOG_BYTES: i64 = 16 << 20;
+
+/// Statements that are kept prepared; all that there are fit.
+const STATEMENTS: usize = 96;
+
+/// What a life of the store begins with.
+#[derive(Debug)]
+pub(super) struct Life {
+    /// The store's name.
+    pub(super) id: String,
+    /// The number of this life.
+    pub(super) epoch: i64,
+}
+
+/// Makes a connection ready: its settings, its schema, and a life of its own.
+pub(super) fn prepare(db: &mut Connection, durability: Durability) -> Got<Life> {
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.busy_timeout(std::time::Duration::ZERO)?;
+    // Before anything is read: nobody else may use the file, and no shared memory is needed.
+    set(db, "locking_mode", "EXCLUSIVE")?;
+    let version = recognize(db)?;
+    settings(db, durability)?;
+    migrate(db, version)?;
+    begin_life(db)
+}
+
+/// The version of the schema; 0 for a database that is new. Changes nothing.
+fn recognize(db: &Connection) -> Got<i64> {
+    let version = get(db, "user_version")?;
+    let application = get(db, "application_id")?;
+    let things = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let known = MIGRATIONS.len() as i64;
+    match (application, version, things) {
+        (0, 0, 0i64) => Ok(0),
+        (APPLICATION, 1.., 1..) if version <= known => Ok(version),
+        (APPLICATION, 1.., 1..) => Err(Problem::Newer {
+            found: version,
+            known,
+        }),
+        _ => Err(Problem::damaged("this is not a database of turnlane")),
+    }
+}
+
+fn settings(db: &Connection, durability: Durability) -> Got<()> {
+    set(db, "journal_mode", "WAL")?;
+    let mode: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if !["wal", "memory"].contains(&mode.as_str()) {
+        return Err(Problem::damaged(format!(
+            "its journal is `{mode}`, not a log"
+        )));
+    }
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Relaxed => "NORMAL",
+    };
+    set(db, "synchronous", synchronous)?;
+    set(db, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    set(db, "journal_size_limit", LOG_BYTES)?;
+    set(db, "foreign_keys", false)?;
+    set(db, "trusted_schema", false)?;
+    set(db, "cell_size_check", true)?;
+    set(db, "mmap_size", 0)?;
+    set(db, "temp_store", "MEMORY")?;
+    // Prompts may hold secrets: what is deleted is overwritten.
+    set(db, "secure_delete", true)
+}
+
+fn migrate(db: &mut Connection, from: i64) -> Got<()> {
+    let done = usize::try_from(from).unwrap_or_default();
+    for (index, steps) in MIGRATIONS.iter().enumerate().skip(done) {
+        let step = db.transaction()?;
+        step.execute_batch(steps)?;
+        if index == 0 {
+            set(&step, "application_id", APPLICATION)?;
+            let id = uuid::Uuid::now_v7().to_string();
+            step.execute("INSERT INTO meta (one, store_id) VALUES (1, ?)", [id])?;
+        }
+        set(&step, "user_version", index as i64 + 1)?;
+        step.commit()?;
+    }
+    Ok(())
+}
+
+fn begin_life(db: &Connection) -> Got<Life> {
+    let sql = "UPDATE meta SET epoch = epoch + 1 RETURNING store_id, epoch";
+    let life = db.query_row(sql, [], |row| {
+        Ok(Life {
+            id: row.get(0)?,
+            epoch: row.get(1)?,
+        })
+    });
+    Ok(life?)
+}
+
+fn get(db: &Connection, pragma: &str) -> Got<i64> {
+    Ok(db.pragma_query_value(None, pragma, |row| row.get(0))?)
+}
+
+fn set(db: &Connection, pragma: &str, value: impl rusqlite::ToSql) -> Got<()> {
+    Ok(db.pragma_update(None, pragma, value)?)
+}

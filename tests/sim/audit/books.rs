@@ -1,0 +1,234 @@
+//! What the auditor writes down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use turnlane::domain::{Completion, EventNo, Mono, Reason, RunId, Seq, SessionId, Verdict};
+use turnlane::engine::{Ask, PromptAsk, Ticket};
+
+/// A promise that was not kept.
+#[derive(Debug)]
+pub struct Broken {
+    pub rule: &'static str,
+    pub what: String,
+}
+
+impl Broken {
+    pub fn new(rule: &'static str, what: String) -> Self {
+        Self { rule, what }
+    }
+}
+
+/// Where a run is, as far as was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spot {
+    /// Asked for; nobody has said that it exists.
+    Asked,
+    Queued,
+    /// Its text went into the run under way.
+    Into,
+    UnderWay,
+    Ended,
+}
+
+#[derive(Debug)]
+pub struct Book {
+    pub ask: PromptAsk,
+    /// When it was asked for, among all that was asked.
+    pub asked_at: u64,
+    pub seq: Option<Seq>,
+    pub spot: Spot,
+    pub begun: bool,
+    /// Its acceptance was never said: its place in the queue is not known.
+    pub maybe: bool,
+    /// A crash left something durable unsaid while it was live.
+    pub unsaid: bool,
+    /// The stop that was answered first.
+    pub must: Option<Reason>,
+    pub told_stopping: bool,
+    pub verdict: Option<Verdict>,
+    /// The agent took its text.
+    pub taken: bool,
+    pub end: Option<(Arc<Completion>, EventNo)>,
+}
+
+impl Book {
+    pub fn new(ask: PromptAsk, asked_at: u64) -> Self {
+        Self {
+            ask,
+            asked_at,
+            seq: None,
+            spot: Spot::Asked,
+            begun: false,
+            maybe: false,
+            unsaid: false,
+            must: None,
+            told_stopping: false,
+            verdict: None,
+            taken: false,
+            end: None,
+        }
+    }
+
+    pub fn is_live(&self) -> bool {
+        matches!(self.spot, Spot::Queued | Spot::Into | Spot::UnderWay)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct LaneBook {
+    pub queue: Vec<RunId>,
+    pub under_way: Option<RunId>,
+    /// The last run that ended its turn.
+    pub last: Option<RunId>,
+    pub mark: Option<Seq>,
+    /// Opened in this life.
+    pub opened: bool,
+}
+
+/// Whom a stop is meant for.
+#[derive(Debug, Clone)]
+pub enum Target {
+    Session(SessionId),
+    Run(RunId),
+}
+
+/// Somebody asked for runs to end.
+#[derive(Debug)]
+pub struct StopAsk {
+    pub ticket: Ticket,
+    pub at: u64,
+    /// `None`: everything.
+    pub target: Option<Target>,
+    pub reason: Reason,
+    /// It was never answered: it may or may not have happened.
+    pub lost: bool,
+}
+
+/// What ended since a shutdown was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaving {
+    pub since: u64,
+    pub completed: u64,
+    pub cancelled: u64,
+}
+
+impl Leaving {
+    pub fn since(at: u64) -> Self {
+        Self {
+            since: at,
+            completed: 0,
+            cancelled: 0,
+        }
+    }
+}
+
+/// A question without its answer.
+#[derive(Debug)]
+pub struct Open {
+    pub at: u64,
+    pub asked: Mono,
+    pub ask: Ask,
+}
+
+/// The auditor's own books: only what was asked, said, and done.
+#[derive(Debug)]
+pub struct Audit {
+    pub(super) limit: u64,
+    pub(super) clock: u64,
+    pub(super) runs: BTreeMap<RunId, Book>,
+    pub(super) seqs: BTreeMap<Seq, RunId>,
+    pub(super) lanes: BTreeMap<SessionId, LaneBook>,
+    pub(super) open: BTreeMap<Ticket, Open>,
+    pub(super) stops: Vec<StopAsk>,
+    pub(super) log: BTreeMap<EventNo, Arc<Completion>>,
+    pub(super) last_event: Option<EventNo>,
+    pub(super) last_seq: Option<Seq>,
+    pub(super) inboxes: BTreeMap<SessionId, Vec<RunId>>,
+    /// Purged and not opened since.
+    pub(super) purged: BTreeSet<SessionId>,
+    /// Completions whose owner was purged, and whose they were.
+    pub(super) dead: BTreeMap<RunId, SessionId>,
+    /// Of these a purge was asked for, at this time, and may have happened unsaid.
+    pub(super) purging: BTreeMap<SessionId, u64>,
+    pub(super) refused: Vec<RunId>,
+    pub(super) under_way: u64,
+    pub(super) recovering: bool,
+    /// Old runs may have been removed, which nobody was told.
+    pub(super) pruning: bool,
+    /// When it was asked that no turn begin any more.
+    pub(super) stopping: Option<u64>,
+    /// What a shutdown answers.
+    pub(super) leaving: Option<Leaving>,
+}
+
+impl Audit {
+    pub fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            clock: 0,
+            runs: BTreeMap::new(),
+            seqs: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            open: BTreeMap::new(),
+            stops: Vec::new(),
+            log: BTreeMap::new(),
+            last_event: None,
+            last_seq: None,
+            inboxes: BTreeMap::new(),
+            purged: BTreeSet::new(),
+            dead: BTreeMap::new(),
+            purging: BTreeMap::new(),
+            refused: Vec::new(),
+            under_way: 0,
+            recovering: false,
+            pruning: false,
+            stopping: None,
+            leaving: None,
+        }
+    }
+
+    /// The run of this number.
+    pub fn run_of(&self, seq: Seq) -> Option<RunId> {
+        self.seqs.get(&seq).cloned()
+    }
+
+    pub(super) fn lane(&mut self, session: &SessionId) -> &mut LaneBook {
+        self.lanes.entry(session.clone()).or_default()
+    }
+
+    /// Whether a run has ended; one that was purged had.
+    pub(super) fn has_ended(&self, run: &RunId) -> bool {
+        self.runs
+            .get(run)
+            .is_none_or(|book| book.spot == Spot::Ended)
+    }
+
+    /// Every trace of a session goes from the books.
+    pub(super) fn purge(&mut self, session: &SessionId) {
+        self.lanes.remove(session);
+        for run in self.inboxes.remove(session).unwrap_or_default() {
+            self.dead.insert(run, session.clone());
+        }
+        self.purged.insert(session.clone());
+        self.purging.remove(session);
+        let gone: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|(_, book)| {
+                book.ask.session == *session && (book.spot == Spot::Ended || book.maybe)
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        self.seqs.retain(|_, id| !gone.contains(id));
+        for id in gone {
+            self.runs.remove(&id);
+            self.dead.remove(&id);
+            for inbox in self.inboxes.values_mut() {
+                inbox.retain(|held| *held != id);
+            }
+        }
+        self.log
+            .retain(|_, completion| completion.session != *session);
+    }
+}

@@ -1,0 +1,328 @@
+//! The auditor: it keeps its own books and compares them with every word that is said.
+
+mod answers;
+mod books;
+mod crash;
+mod ends;
+
+use turnlane::domain::{Mono, Reason, RunId, RunState, Seq, SessionId};
+use turnlane::engine::{Act, Ask, CancelAsk, IfBusy, Input, PromptAsk, Report, Ticket};
+use turnlane::store::Store;
+
+pub use books::{Audit, Broken};
+use books::{Book, Leaving, Open, Spot, StopAsk, Target};
+
+type Kept = Result<(), Broken>;
+
+fn broken<T>(rule: &'static str, what: String) -> Result<T, Broken> {
+    Err(Broken::new(rule, what))
+}
+
+impl Audit {
+    /// A client is about to ask: from here on it may happen.
+    pub fn asking(&mut self, ask: &Ask) {
+        if let Ask::Prompt(ask) = ask {
+            let (at, fresh) = (self.clock + 1, PromptAsk::clone(ask));
+            self.runs
+                .entry(ask.run.clone())
+                .or_insert_with(|| Book::new(fresh, at));
+        }
+    }
+
+    /// How much has reached the engine.
+    pub fn clock(&self) -> u64 {
+        self.clock
+    }
+
+    /// Something reaches the engine.
+    pub fn saw(&mut self, now: Mono, input: &Input) {
+        self.clock += 1;
+        match input {
+            Input::Ask { from, ask } => self.asked(now, *from, ask),
+            Input::Report {
+                seq,
+                report: Report::Ended { verdict, taken, .. },
+            } => {
+                let under_way = self.seqs.get(seq).and_then(|id| self.runs.get_mut(id));
+                let Some(book) = under_way.filter(|book| book.spot == Spot::UnderWay) else {
+                    return;
+                };
+                book.verdict.get_or_insert_with(|| verdict.clone());
+                for seq in taken {
+                    if let Some(book) = self.seqs.get(seq).and_then(|id| self.runs.get_mut(id)) {
+                        book.taken = true;
+                    }
+                }
+            }
+            Input::Report { .. }
+            | Input::Withdraw(_)
+            | Input::Know { .. }
+            | Input::Released { .. }
+            | Input::Clients(_)
+            | Input::Tick => {}
+        }
+    }
+
+    fn asked(&mut self, now: Mono, ticket: Ticket, ask: &Ask) {
+        let at = self.clock;
+        let mut stop = |target: Option<Target>, reason| {
+            self.stops.push(StopAsk {
+                ticket,
+                at,
+                target,
+                reason,
+                lost: false,
+            });
+        };
+        match ask {
+            Ask::Prompt(ask) => {
+                if let Some(old) = &ask.replaces {
+                    stop(Some(Target::Run(old.clone())), Reason::Superseded);
+                } else if ask.if_busy == IfBusy::Interrupt {
+                    stop(
+                        Some(Target::Session(ask.session.clone())),
+                        Reason::Superseded,
+                    );
+                }
+                // The first that is not refused is the one that counts.
+                let of =
+                    |open: &Open| matches!(&open.ask, Ask::Prompt(other) if other.run == ask.run);
+                let again = self.open.values().any(of);
+                let book = self.runs.get_mut(&ask.run);
+                if let Some(book) =
+                    book.filter(|book| book.spot == Spot::Asked && !book.maybe && !again)
+                {
+                    book.asked_at = at;
+                    book.ask = PromptAsk::clone(ask);
+                }
+            }
+            Ask::Cancel(CancelAsk::All(session) | CancelAsk::Queued(session)) => {
+                stop(Some(Target::Session(session.clone())), Reason::Client);
+            }
+            Ask::Cancel(CancelAsk::Run { run, .. }) => {
+                stop(Some(Target::Run(run.clone())), Reason::Client)
+            }
+            Ask::Close { session, purge } => {
+                stop(
+                    Some(Target::Session(session.clone())),
+                    Reason::SessionClosed,
+                );
+                if *purge {
+                    self.purging.entry(session.clone()).or_insert(at);
+                }
+            }
+            Ask::Open(open) if open.cancel_recovered => {
+                stop(Some(Target::Session(open.session.clone())), Reason::Recover);
+            }
+            Ask::Shutdown { finish, .. } => {
+                stop(None, Reason::Shutdown);
+                self.leaving.get_or_insert(Leaving::since(at));
+                if !finish {
+                    self.stopping.get_or_insert(at);
+                }
+            }
+            Ask::Open(_) | Ask::WaitRuns { .. } | Ask::WaitSession { .. } | Ask::Respond { .. } => {
+            }
+        }
+        let ask = ask.clone();
+        self.open.insert(
+            ticket,
+            Open {
+                at,
+                asked: now,
+                ask,
+            },
+        );
+    }
+
+    /// Something is said or done, after its commit.
+    pub fn act(&mut self, now: Mono, decided: u64, act: Act, store: &mut dyn Store) -> Kept {
+        match act {
+            Act::Answer(ticket, answer) => self.answered(now, ticket, answer, store),
+            Act::Reject(ticket, fault) => self.rejected(ticket, &fault),
+            Act::Changed {
+                run,
+                session,
+                state,
+                ..
+            } => self.changed(&run, &session, state),
+            Act::Completed(completion, no) => self.completed(decided, completion, no),
+            Act::Begin {
+                seq, run, session, ..
+            } => self.begins(decided, seq, &run, &session),
+            Act::SessionChanged(_)
+            | Act::InboxChanged(_)
+            | Act::Steer { .. }
+            | Act::Stop(..)
+            | Act::Kill(..)
+            | Act::Permit { .. }
+            | Act::Release { .. } => Ok(()),
+        }
+    }
+
+    fn changed(&mut self, run: &RunId, session: &SessionId, state: RunState) -> Kept {
+        let Some(book) = self.runs.get_mut(run) else {
+            return broken(
+                "unknown-run",
+                format!("{run} changed, and nobody asked for it"),
+            );
+        };
+        if book.spot == Spot::Ended {
+            return broken(
+                "after-the-end",
+                format!("{run} changed to {state:?} after its end"),
+            );
+        }
+        book.told_stopping |= state == RunState::Stopping;
+        // What an agent did not take goes to the head of the queue.
+        if state == RunState::Queued && book.spot == Spot::Into {
+            book.spot = Spot::Queued;
+            self.lane(session).queue.insert(0, run.clone());
+        }
+        Ok(())
+    }
+
+    fn begins(&mut self, decided: u64, seq: Seq, run: &RunId, session: &SessionId) -> Kept {
+        let limit = self.limit;
+        let closed = |book: &Book| {
+            let of = |stop: &&StopAsk| matches!(&stop.target, Some(Target::Session(id)) if id == session);
+            let closes = self
+                .stops
+                .iter()
+                .filter(|stop| stop.reason == Reason::SessionClosed && !stop.lost);
+            closes
+                .filter(of)
+                .any(|stop| stop.at > book.asked_at && stop.at < decided)
+        };
+        let Some(book) = self.runs.get(run) else {
+            return broken(
+                "unknown-run",
+                format!("{run} begins, and nobody asked for it"),
+            );
+        };
+        if book.begun {
+            return broken("started-once", format!("{run} is started again"));
+        }
+        if book.spot == Spot::Ended || book.must.is_some() || closed(book) {
+            return broken(
+                "ended-stays-ended",
+                format!("{run} begins, and was ended before: {book:?}"),
+            );
+        }
+        if self.stopping.is_some_and(|at| at < decided) {
+            return broken("shutdown", format!("{run} begins in a shutdown"));
+        }
+        let maybe = book.maybe;
+        let lane = self.lanes.entry(session.clone()).or_default();
+        if let Some(other) = &lane.under_way {
+            return broken(
+                "one-turn",
+                format!("{run} begins while {other} is under way"),
+            );
+        }
+        if lane.mark.is_some_and(|mark| seq <= mark) {
+            return broken(
+                "mark",
+                format!("{run} begins below the mark {:?}", lane.mark),
+            );
+        }
+        let mut placed = lane
+            .queue
+            .iter()
+            .filter(|id| self.runs.get(*id).is_some_and(|book| !book.maybe));
+        if !maybe && placed.next() != Some(run) {
+            return broken("order", format!("{run} begins before {:?}", lane.queue));
+        }
+        lane.queue.retain(|queued| queued != run);
+        lane.under_way = Some(run.clone());
+        self.seqs.insert(seq, run.clone());
+        self.under_way += 1;
+        let book = self.runs.get_mut(run).expect("it was found above");
+        book.begun = true;
+        book.spot = Spot::UnderWay;
+        book.seq = Some(seq);
+        if self.under_way > limit {
+            return broken("active-runs", format!("{} are under way", self.under_way));
+        }
+        Ok(())
+    }
+
+    /// All that follows from a commit was said: nothing that is due may be missing.
+    pub fn batch_is_over(&mut self, now: Mono, store: &mut dyn Store) -> Kept {
+        for run in std::mem::take(&mut self.refused) {
+            if store.run(&run).expect("it can be read").is_some() {
+                return broken(
+                    "refused-leaves-nothing",
+                    format!("{run} was refused and is there"),
+                );
+            }
+        }
+        for (id, book) in &self.runs {
+            if book.spot == Spot::Queued && book.must.is_some() && !book.maybe {
+                return broken(
+                    "cancel-ends-queued",
+                    format!("{id} is still queued: {book:?}"),
+                );
+            }
+        }
+        for (ticket, open) in &self.open {
+            if self.is_due(open, store) {
+                return broken(
+                    "wait-is-answered",
+                    format!("{ticket:?} at {now:?}: {open:?}"),
+                );
+            }
+        }
+        if !self.purging.is_empty() {
+            for session in store.snapshot().expect("it can be read").purged {
+                if self.may_vanish(&session) {
+                    self.purge(&session);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_due(&self, open: &Open, store: &mut dyn Store) -> bool {
+        match &open.ask {
+            Ask::WaitRuns { pending, need, .. } => {
+                pending.iter().filter(|run| self.has_ended(run)).count() >= *need
+            }
+            Ask::WaitSession {
+                session,
+                settled: false,
+                ..
+            } => self.is_idle(session),
+            Ask::WaitSession {
+                session,
+                settled: true,
+                ..
+            } => self.is_idle(session) && self.owes_nothing(session, store),
+            Ask::Prompt(_) | Ask::Cancel(_) | Ask::Open(_) | Ask::Respond { .. } => true,
+            Ask::Close { .. } | Ask::Shutdown { .. } => false,
+        }
+    }
+
+    /// Whether a session's inbox is empty, and no run that is known to be live will change that.
+    pub(super) fn owes_nothing(&self, session: &SessionId, store: &mut dyn Store) -> bool {
+        let held = (self.inboxes.get(session)).is_some_and(|inbox| !inbox.is_empty());
+        !held
+            && !self.runs.iter().any(|(id, book)| {
+                let live = book.is_live() || book.maybe && book.spot == Spot::Asked;
+                let mut notify = || store.run(id).expect("it can be read")?.row.notify;
+                live && notify().as_ref() == Some(session)
+            })
+    }
+
+    /// Whether a purge of this session was asked for of which no end was told.
+    pub fn may_vanish(&self, session: &SessionId) -> bool {
+        self.purging.contains_key(session)
+    }
+
+    fn is_idle(&self, session: &SessionId) -> bool {
+        !self.runs.values().any(|book| {
+            book.ask.session == *session
+                && (book.is_live() || book.maybe && book.spot == Spot::Asked)
+        })
+    }
+}
