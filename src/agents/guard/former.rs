@@ -1,0 +1,81 @@
+//! What an earlier life left although its guards are gone: somebody killed a guard and its owner in one go.
+//!
+//! Every agent's environment names its store and its session, and what it starts inherits that. A process that still carries it
+//! when the store has a new owner belongs to a run that is over.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, getpid, kill_process};
+
+use super::tree;
+
+/// How long the sweep may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Kills every process that an agent of this store started, until none is left. To be called by the store's owner, once the guards
+/// of earlier lives are gone and before it starts anything.
+pub(super) fn sweep(store: &Path) {
+    let Ok(store) = store.canonicalize() else {
+        return;
+    };
+    let until = Instant::now() + LIMIT;
+    loop {
+        let left = carriers(&store);
+        if left.is_empty() {
+            return;
+        }
+        if Instant::now() > until {
+            tracing::warn!("processes of an earlier life can't be ended: {left:?}");
+            return;
+        }
+        for pid in left {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The processes that carry the store's name and a session's, except ourselves and whoever started us.
+fn carriers(store: &Path) -> Vec<Pid> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let own = ancestors();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| !own.contains(pid) && carries(*pid, store))
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+fn ancestors() -> Vec<i32> {
+    let mut line = vec![getpid().as_raw_pid()];
+    while let Some(parent) = line
+        .last()
+        .copied()
+        .and_then(tree::parent_of)
+        .filter(|parent| *parent > 0)
+    {
+        line.push(parent);
+    }
+    line
+}
+
+fn carries(pid: i32, store: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else {
+        return false;
+    };
+    let value = |name: &[u8]| {
+        environment
+            .split(|byte| *byte == 0)
+            .find_map(|entry| entry.strip_prefix(name))
+    };
+    let named =
+        value(b"TURNLANE_STORE=").map(|value| Path::new(std::ffi::OsStr::from_bytes(value)));
+    value(b"TURNLANE_SESSION=").is_some()
+        && named.is_some_and(|named| {
+            named == store || named.canonicalize().is_ok_and(|named| named == store)
+        })
+}

@@ -1,0 +1,125 @@
+//! Processes that can't outlive us: each agent has a guard, an ancestor that ends with everything below it.
+//!
+//! A group kill misses what called `setsid`, and the kernel's parent-death signal belongs to the thread that forked. A guard
+//! is a subreaper: whatever an agent starts stays below it, however it was started. This process is a subreaper too, for the
+//! case that a guard itself is killed.
+
+mod former;
+mod inner;
+mod lock;
+mod process;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use inner::guard_main;
+pub(super) use process::{Exit, Guarded, Progress};
+
+/// The file in a store's directory that guards lock.
+const LOCK_FILE: &str = "guards.lock";
+
+/// Starts guards, and knows those of an earlier life.
+#[derive(Debug, Clone)]
+pub struct Guards {
+    program: Arc<Path>,
+    lock: Option<Arc<Path>>,
+}
+
+/// A process to start under a guard.
+pub(super) struct Launch {
+    /// Program and arguments.
+    pub(super) argv: Vec<String>,
+    /// Working directory.
+    pub(super) cwd: PathBuf,
+    /// Its whole environment.
+    pub(super) env: BTreeMap<String, String>,
+    /// Whether its standard input is a pipe; else it is `/dev/null`.
+    pub(super) input: bool,
+    /// Whether its standard error is a pipe; else it is `/dev/null`.
+    pub(super) errors: bool,
+}
+
+impl Guards {
+    /// Makes this process the one that inherits what killed guards leave. `store` is the store's directory, where there is one.
+    ///
+    /// # Errors
+    /// When our own program can't be found, the lock's file can't be made, or the system has no subreapers.
+    pub fn new(store: Option<&Path>) -> io::Result<Self> {
+        Self::with_program(&own_program()?, store)
+    }
+
+    /// The same with another turnlane program than the running one.
+    ///
+    /// # Errors
+    /// When the lock's file can't be made, or the system has no subreapers.
+    pub fn with_program(program: &Path, store: Option<&Path>) -> io::Result<Self> {
+        become_reaper()?;
+        let lock = store.map(|store| store.join(LOCK_FILE));
+        if let Some(lock) = &lock {
+            lock::open(lock)?;
+        }
+        Ok(Self {
+            program: program.into(),
+            lock: lock.map(Into::into),
+        })
+    }
+
+    /// Blocks until every guard of an earlier life of this store is gone, and with them their agents; whatever lost both its guard
+    /// and its owner is ended here. To be called by the store's owner, before it starts anything.
+    ///
+    /// # Errors
+    /// After `limit`, with a message that names the processes that are left.
+    pub fn await_former(&self, limit: Duration) -> Result<(), String> {
+        let Some(lock) = &self.lock else {
+            return Ok(());
+        };
+        lock::await_free(lock, limit)?;
+        if let Some(store) = lock.parent() {
+            former::sweep(store);
+        }
+        Ok(())
+    }
+
+    /// The turnlane program.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Starts a process under a guard.
+    ///
+    /// # Errors
+    /// A message for a person when not even its guard could be started.
+    pub(super) fn start(&self, launch: Launch) -> Result<Guarded, String> {
+        process::start(self, launch)
+    }
+}
+
+/// The running program, also when its file has been replaced meanwhile.
+#[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+fn own_program() -> io::Result<PathBuf> {
+    Ok("/proc/self/exe".into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_program() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+#[cfg(target_os = "linux")]
+fn become_reaper() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(
+        rustix::process::getpid(),
+    ))?)
+}
+
+/// There are no subreapers: what leaves its process group can get away.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+fn become_reaper() -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! What drives turns: one front, a folder a kind.
+
+mod command;
+mod guard;
+mod output;
+mod script;
+mod tail;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::domain::{AgentSpec, Ending, Prompt, Question, RunId, Seq, SessionId, Verdict};
+
+pub use guard::{Guards, guard_main};
+pub use script::script_main;
+pub(crate) use tail::Tail;
+
+/// What an agent is told. Orders about a turn that is not under way are ignored.
+#[derive(Debug)]
+pub enum Order {
+    /// Begin a turn; there is none under way.
+    Begin(Turn),
+    /// Give a text to the turn under way; its end says whether it was taken. Without a turn it is ignored, and so not taken.
+    Steer {
+        /// The run whose text it is.
+        seq: Seq,
+        /// The text.
+        prompt: Prompt,
+    },
+    /// Ask the turn to stop.
+    Stop,
+    /// Kill every process of the agent; the turn ends.
+    Kill,
+    /// Answer a question of the turn.
+    Permit {
+        /// Which request.
+        request: Arc<str>,
+        /// The chosen option.
+        option: Arc<str>,
+    },
+}
+
+/// A turn to begin.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// Its run.
+    pub seq: Seq,
+    /// Its run's name, `TURNLANE_RUN` where the run starts a process.
+    pub run: RunId,
+    /// What is asked.
+    pub prompt: Prompt,
+    /// The caller's trace context, `TRACEPARENT` where the run starts a process.
+    pub traceparent: Option<Arc<str>>,
+}
+
+/// What an agent tells.
+#[derive(Debug)]
+pub struct News {
+    /// The turn's run.
+    pub seq: Seq,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happens in a turn. After `Ended` nothing more of it comes.
+#[derive(Debug)]
+pub enum Event {
+    /// The agent works.
+    Active,
+    /// It wrote something.
+    Output(Chunk),
+    /// It waits for an answer.
+    Parked(Question),
+    /// The turn is over, and every process that it started is gone (of an agent that lives on, every process but its own).
+    Ended {
+        /// How the agent calls it.
+        verdict: Verdict,
+        /// What is known of it: text, exit code.
+        ending: Ending,
+        /// Steered runs whose text it took; of others it may have seen nothing.
+        taken: Vec<Seq>,
+    },
+}
+
+/// A piece of output, in order.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Which stream.
+    pub stream: Stream,
+    /// The bytes, at most [`CHUNK_BYTES`].
+    pub bytes: Vec<u8>,
+    /// Given back when the piece has been dealt with: an agent can't flood its reader.
+    pub credit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// Where output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// What a program wrote to its standard output, or an agent said.
+    Stdout,
+    /// What a program wrote to its standard error.
+    Stderr,
+}
+
+/// Most bytes of one piece of output: as base64 in a notification it stays under a line's limit.
+pub const CHUNK_BYTES: usize = 32 << 10;
+
+/// Bytes of output of one agent that may be on their way.
+pub const CREDIT_BYTES: usize = 1 << 20;
+
+/// Where agents tell their news: the loop. Must never block.
+pub type Tell = Arc<dyn Fn(News) + Send + Sync>;
+
+/// What an agent is opened with.
+#[derive(Clone)]
+pub struct Setup {
+    /// Its session, `TURNLANE_SESSION`.
+    pub session: SessionId,
+    /// What to drive.
+    pub spec: Arc<AgentSpec>,
+    /// The session's working directory.
+    pub cwd: PathBuf,
+    /// The whole base environment, the session's own variables and `TURNLANE_*` merged; the agent's own come on top.
+    pub env: Arc<BTreeMap<String, String>>,
+    /// Starts processes that can't outlive us.
+    pub guards: Guards,
+    /// Where its news go.
+    pub tell: Tell,
+}
+
+/// A session's agent: a task that obeys orders. Dropping the sender ends it and every process of it; the handle then finishes.
+#[derive(Debug)]
+pub struct Agent {
+    /// Where its orders go.
+    pub orders: mpsc::UnboundedSender<Order>,
+    /// Finishes when no process of the agent is left.
+    pub gone: tokio::task::JoinHandle<()>,
+}
+
+/// A kind of agent. To add one: a folder, a variant of `AgentKind`, and an arm in [`open`].
+pub(crate) trait Driver {
+    /// Serves a session until its orders end, then leaves no process behind.
+    fn serve(
+        setup: Setup,
+        orders: mpsc::UnboundedReceiver<Order>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+}
+
+/// Opens a session's agent on the current tokio runtime. Nothing is started before the first turn.
+pub fn open(setup: Setup) -> Agent {
+    let (orders, inbox) = mpsc::unbounded_channel();
+    let gone = match setup.spec.kind {
+        crate::domain::AgentKind::Command => tokio::spawn(command::Command::serve(setup, inbox)),
+        crate::domain::AgentKind::Script => tokio::spawn(script::Script::serve(setup, inbox)),
+    };
+    Agent { orders, gone }
+}
+
+/// How an agent's process is started: its own variables on top, in its own directory if it has one.
+fn launch(setup: &Setup, argv: Vec<String>) -> guard::Launch {
+    let mut env = (*setup.env).clone();
+    env.extend(setup.spec.env.clone());
+    guard::Launch {
+        argv,
+        // A relative one is below the session's.
+        cwd: (setup.spec.cwd.as_ref()).map_or(setup.cwd.clone(), |cwd| setup.cwd.join(cwd)),
+        env,
+        input: false,
+        errors: false,
+    }
+}
+
+/// A signal for a person: `signal 9 (SIGKILL)`.
+fn signal_words(signal: i32) -> String {
+    match signal_hook::low_level::signal_name(signal) {
+        Some(name) => format!("signal {signal} ({name})"),
+        None => format!("signal {signal}"),
+    }
+}
