@@ -3,4 +3,5 @@
 pub mod agents;
 pub mod domain;
 pub mod engine;
+pub mod protocol;
 pub mod store;

@@ -1,0 +1,358 @@
+//! Agents as they are described: inline in `session/open`, and with the same words in the configuration.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::words::Word;
+use crate::domain::{
+    AgentKind, AgentRef, AgentSpec, Limits, OnStall, PermissionPolicy, PromptInput,
+};
+
+/// Where a command's arguments take the prompt.
+const PLACEHOLDER: &str = "{prompt}";
+/// Bytes of a description as stored and shown: a session's record stays under a line.
+const DESCRIPTION_BYTES: usize = 16 << 10;
+
+/// An agent as described inline. The configuration has the same words in snake_case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentObject {
+    /// What kind of agent: `command` or `script`.
+    pub kind: String,
+    /// Program and arguments of a `command`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// How a command gets its prompt; default `argument` where `{prompt}` stands in its arguments, else `stdin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<PromptInput>,
+    /// Variables set for the agent, over those of the session. Never written to disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<BTreeMap<String, String>>,
+    /// Working directory, absolute, instead of the session's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Milliseconds between asking a run to stop and killing its processes; default `limits.graceMs`.
+    #[serde(alias = "grace_ms", skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
+    /// Milliseconds that a run may take to start, at least 1; default `limits.startMs`.
+    #[serde(alias = "start_ms", skip_serializing_if = "Option::is_none")]
+    pub start_ms: Option<u64>,
+    /// Milliseconds without a word that count as stalled, at least 1; default never.
+    #[serde(alias = "stall_ms", skip_serializing_if = "Option::is_none")]
+    pub stall_ms: Option<u64>,
+    /// What a stall does; default `notify`.
+    #[serde(alias = "on_stall", skip_serializing_if = "Option::is_none")]
+    pub on_stall: Option<OnStall>,
+    /// What a permission request does; default `ask`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<PermissionPolicy>,
+    /// Milliseconds that its unused process is kept, at least 1; default `limits.idleStopMs`.
+    #[serde(alias = "idle_stop_ms", skip_serializing_if = "Option::is_none")]
+    pub idle_stop_ms: Option<u64>,
+    /// Whether prose may be sent to it; default: what its input suggests. Always true for `script`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prose: Option<bool>,
+}
+
+/// What is wrong with the description of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct AgentFault {
+    /// Which field, in camelCase.
+    pub field: &'static str,
+    /// Why.
+    pub why: String,
+    /// Whether it is known, but not served by this version.
+    pub unsupported: bool,
+}
+
+fn fault(field: &'static str, why: impl Into<String>) -> AgentFault {
+    AgentFault {
+        field,
+        why: why.into(),
+        unsupported: false,
+    }
+}
+
+impl AgentObject {
+    /// The kind that its word names.
+    fn known_kind(&self) -> Result<AgentKind, AgentFault> {
+        let served = "this version serves `command` and `script`";
+        match &*self.kind {
+            "shell" | "acp" => Err(AgentFault {
+                field: "kind",
+                why: format!(
+                    "agents of kind `{}` are not served yet: {served}",
+                    self.kind
+                ),
+                unsupported: true,
+            }),
+            word => AgentKind::from_word(word).ok_or_else(|| {
+                let shown = super::cut::shortened(word, 256);
+                fault("kind", format!("there is no kind `{shown}`: {served}"))
+            }),
+        }
+    }
+
+    /// Fills in every default. `name` is the configured name, or a description of an inline agent.
+    ///
+    /// # Errors
+    /// [`AgentFault`] names the field and says what is wrong.
+    pub fn resolve(
+        self,
+        name: impl Into<Arc<str>>,
+        limits: &Limits,
+    ) -> Result<AgentSpec, AgentFault> {
+        let kind = self.known_kind()?;
+        self.check_values()?;
+        let command = self.command.unwrap_or_default();
+        let takes_prompt = command.iter().any(|part| part.contains(PLACEHOLDER));
+        let (input, prose) = match kind {
+            AgentKind::Command => {
+                if command.first().is_none_or(String::is_empty) {
+                    return Err(fault(
+                        "command",
+                        "names a program: [\"program\", \"argument\", …]",
+                    ));
+                }
+                let default = if takes_prompt {
+                    PromptInput::Argument
+                } else {
+                    PromptInput::Stdin
+                };
+                let input = self.input.unwrap_or(default);
+                if input == PromptInput::Argument && !takes_prompt {
+                    return Err(fault(
+                        "command",
+                        "has `{prompt}` where the prompt goes, as `input` is `argument`",
+                    ));
+                }
+                if input == PromptInput::Stdin && takes_prompt {
+                    return Err(fault(
+                        "input",
+                        "is `stdin`, but `{prompt}` stands in the command: the prompt goes one way",
+                    ));
+                }
+                (input, self.prose.unwrap_or(input == PromptInput::Stdin))
+            }
+            AgentKind::Script => {
+                for (field, given) in [
+                    ("command", !command.is_empty()),
+                    ("input", self.input.is_some()),
+                ] {
+                    if given {
+                        return Err(fault(
+                            field,
+                            "is for agents of kind `command`; `script` is built in",
+                        ));
+                    }
+                }
+                if self.prose == Some(false) {
+                    return Err(fault("prose", "is always true for a `script`"));
+                }
+                (PromptInput::Stdin, true)
+            }
+        };
+        Ok(AgentSpec {
+            name: name.into(),
+            kind,
+            command,
+            input,
+            env: self.env.unwrap_or_default(),
+            cwd: self.cwd,
+            grace_ms: self.grace_ms.unwrap_or(limits.grace_ms),
+            start_ms: self.start_ms.unwrap_or(limits.start_ms),
+            stall_ms: self.stall_ms,
+            on_stall: self.on_stall.unwrap_or(OnStall::Notify),
+            permissions: self.permissions.unwrap_or(PermissionPolicy::Ask),
+            idle_stop_ms: self.idle_stop_ms.unwrap_or(limits.idle_stop_ms),
+            prose,
+        })
+    }
+
+    /// Rules that hold for every kind.
+    fn check_values(&self) -> Result<(), AgentFault> {
+        for (field, ms) in [
+            ("startMs", self.start_ms),
+            ("stallMs", self.stall_ms),
+            ("idleStopMs", self.idle_stop_ms),
+        ] {
+            if ms == Some(0) {
+                return Err(fault(field, "is at least 1"));
+            }
+        }
+        if self.cwd.as_ref().is_some_and(|cwd| !cwd.starts_with('/')) {
+            return Err(fault("cwd", "is an absolute path"));
+        }
+        check_no_nul("command", self.command.iter().flatten())?;
+        check_no_nul("cwd", self.cwd.iter())?;
+        check_env(self.env.as_ref()).map_err(|why| fault("env", why))?;
+        if super::cut::line_len(&self.description()) > DESCRIPTION_BYTES {
+            return Err(fault(
+                "command",
+                format!("the description has over {DESCRIPTION_BYTES} bytes: put it in a script"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The description without its `env`.
+    fn description(&self) -> Self {
+        Self {
+            env: None,
+            ..self.clone()
+        }
+    }
+
+    /// The JSON that is kept with a session: the description without its `env`, whose values are never written to disk.
+    pub fn stored(&self) -> String {
+        // INVARIANT: our types have string keys and no failing serialisers.
+        serde_json::to_string(&self.description()).expect("an agent's description can be written")
+    }
+
+    /// The agents that are always there, by name. They may be configured anew.
+    pub fn built_in() -> [(&'static str, Self); 2] {
+        let blank = |kind: AgentKind, command: Option<Vec<String>>| Self {
+            kind: kind.word().to_owned(),
+            command,
+            input: None,
+            env: None,
+            cwd: None,
+            grace_ms: None,
+            start_ms: None,
+            stall_ms: None,
+            on_stall: None,
+            permissions: None,
+            idle_stop_ms: None,
+            prose: None,
+        };
+        let sh = ["sh", "-c", PLACEHOLDER].map(str::to_owned).to_vec();
+        [
+            ("script", blank(AgentKind::Script, None)),
+            ("sh", blank(AgentKind::Command, Some(sh))),
+        ]
+    }
+}
+
+/// What the operating system takes has no NUL.
+fn check_no_nul<'a>(
+    field: &'static str,
+    texts: impl Iterator<Item = &'a String>,
+) -> Result<(), AgentFault> {
+    for text in texts {
+        if text.contains('\0') {
+            return Err(fault(field, "holds no NUL character"));
+        }
+    }
+    Ok(())
+}
+
+/// Names of variables are not empty and hold neither `=` nor NUL; values hold no NUL.
+pub(super) fn check_env(env: Option<&BTreeMap<String, String>>) -> Result<(), String> {
+    for (name, value) in env.into_iter().flatten() {
+        let shown = super::cut::shortened(name, 256);
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(format!("`{shown}` is no name of a variable"));
+        }
+        if value.contains('\0') {
+            return Err(format!("the value of `{shown}` holds a NUL character"));
+        }
+    }
+    Ok(())
+}
+
+/// How `session/open` names an agent: by name, or described.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
+pub enum AgentParam {
+    /// A configured or built-in agent.
+    Named(Arc<str>),
+    /// An agent described inline.
+    Inline(Box<AgentObject>),
+}
+
+impl AgentParam {
+    /// What is kept with the session.
+    pub fn to_ref(&self) -> AgentRef {
+        match self {
+            Self::Named(name) => AgentRef::Named(name.clone()),
+            Self::Inline(object) => AgentRef::Inline(object.stored().into()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AgentParam {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Param;
+        impl<'de> Visitor<'de> for Param {
+            type Value = AgentParam;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of an agent, or an object that describes one")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<AgentParam, E> {
+                Ok(AgentParam::Named(name.into()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AgentParam, A::Error> {
+                AgentObject::deserialize(MapAccessDeserializer::new(map))
+                    .map(|object| AgentParam::Inline(Box::new(object)))
+            }
+        }
+        deserializer.deserialize_any(Param)
+    }
+}
+
+/// An agent that can be named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What kind of agent it is.
+    pub kind: AgentKind,
+    /// Whether prose may be sent to it.
+    pub prose: bool,
+    /// Whether a run under way can take further text.
+    pub steers: bool,
+    /// Whether it is the one for sessions that name none.
+    pub default: bool,
+}
+
+impl AgentInfo {
+    /// An agent as it is shown.
+    pub fn of(spec: &AgentSpec, default: bool) -> Self {
+        Self {
+            name: super::cut::shortened(&spec.name, 1 << 10).into(),
+            kind: spec.kind,
+            prose: spec.prose,
+            steers: spec.kind.steers(),
+            default,
+        }
+    }
+}
+
+/// The answer to `agent/list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentListResult {
+    /// The agents that can be named, as many as fit in a line.
+    pub agents: Vec<AgentInfo>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+impl AgentListResult {
+    /// The agents that fit in a line.
+    pub fn fitted(mut agents: Vec<AgentInfo>) -> Self {
+        let more = super::runs::fit_line(&mut agents);
+        Self { agents, more }
+    }
+}

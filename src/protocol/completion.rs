@@ -1,0 +1,197 @@
+//! How an ended run is shown: the same fields in `run/completed`, in a run's record and in an inbox.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::cut;
+use crate::domain::{
+    Completion, FailKind, Failure, Outcome, Reason, RunId, RunKind, Seq, SessionId, Wall,
+};
+
+/// Bytes of a text as encoded: `limits.textBytes`.
+pub const TEXT_BYTES: usize = 32 << 10;
+/// Bytes of a message in a record, as encoded.
+pub(super) const MESSAGE_BYTES: usize = 4 << 10;
+/// Bytes of an agent's word for its stop, as encoded.
+const STOP_REASON_BYTES: usize = 256;
+/// Bytes of an agent's account of what it used.
+const USAGE_BYTES: usize = 4 << 10;
+/// Most ids in `superseded`.
+const SUPERSEDED: usize = 100;
+/// Bytes of the ids in `superseded`, as encoded: a hundred of the longest ids would not fit in a line.
+const SUPERSEDED_BYTES: usize = 12 << 10;
+
+/// The end of a text that a line can show, and whether something is missing.
+pub(super) fn shown_text(text: &Arc<str>, truncated: bool) -> (Arc<str>, bool) {
+    let tail = cut::last_encoded(text, TEXT_BYTES);
+    if tail.len() == text.len() {
+        (text.clone(), truncated)
+    } else {
+        (tail.into(), true)
+    }
+}
+
+/// What went wrong in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorView {
+    /// What kind of failure.
+    pub kind: FailKind,
+    /// What happened, and what to do; cut at 4 KiB.
+    pub message: Arc<str>,
+}
+
+impl ErrorView {
+    fn of(failure: &Failure) -> Self {
+        Self {
+            kind: failure.kind,
+            message: cut::shortened(&failure.message, MESSAGE_BYTES).into(),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndView {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, when it was cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The agent's final answer, the last 32 KiB as encoded.
+    pub text: Arc<str>,
+    /// Whether `text` is only a part.
+    pub truncated: bool,
+    /// A process's exit code; 128 + n for signal n.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The agent's own word for its stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<Arc<str>>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorView>,
+    /// The run that took this one's text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub into: Option<RunId>,
+    /// The agent's own account of what it used; `{truncated, bytes}` in place of one over 4 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Value>,
+    /// When it ended.
+    pub ended_at: Wall,
+}
+
+impl EndView {
+    /// The end of a run, cut to what a line can show.
+    pub fn of(completion: &Completion) -> Self {
+        let (text, truncated) = shown_text(&completion.text, completion.truncated);
+        Self {
+            outcome: completion.outcome,
+            reason: completion.reason,
+            text,
+            truncated,
+            exit_code: completion.exit_code,
+            stop_reason: completion
+                .stop_reason
+                .as_ref()
+                .map(|reason| cut::shortened(reason, STOP_REASON_BYTES).into()),
+            error: completion.error.as_ref().map(ErrorView::of),
+            into: completion.into.clone(),
+            usage: completion.usage.as_deref().and_then(usage),
+            ended_at: completion.ended_at,
+        }
+    }
+}
+
+/// An agent's account as JSON; what is no JSON is left out, what is too long is replaced by its size.
+fn usage(json: &str) -> Option<Value> {
+    let value: Value = serde_json::from_str(json).ok()?;
+    if cut::line_len(&value) > USAGE_BYTES {
+        return Some(serde_json::json!({"truncated": true, "bytes": json.len()}));
+    }
+    Some(value)
+}
+
+/// Older completions whose place a newer one of the same child took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Superseded {
+    /// Their runs: at most 100, and as many as 12 KiB hold.
+    pub run_ids: Vec<RunId>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Superseded {
+    /// Of all these runs those that can be shown.
+    pub fn of(mut run_ids: Vec<RunId>) -> Self {
+        let count = run_ids.len() as u64;
+        run_ids.truncate(SUPERSEDED);
+        cut::fit(&mut run_ids, SUPERSEDED_BYTES);
+        Self { run_ids, count }
+    }
+}
+
+/// A completion: the durable record of an ended run.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CompletionView {
+    /// The run.
+    pub run_id: RunId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Whose inbox gets it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<SessionId>,
+    /// What made the run.
+    pub kind: RunKind,
+    /// Its number in the order of acceptance.
+    pub seq: Seq,
+    /// How it ended.
+    #[serde(flatten)]
+    pub end: EndView,
+    /// When it was accepted.
+    pub accepted_at: Wall,
+    /// When its agent was told to start; absent if it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Wall>,
+    /// In a delivery from an inbox: which attempt it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// In a delivery from an inbox: what it took the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<Superseded>,
+    /// In an event: its position in the durable log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Arc<str>>,
+}
+
+impl CompletionView {
+    /// A completion, cut to what a line can show.
+    pub fn of(completion: &Completion) -> Self {
+        Self {
+            run_id: completion.run_id.clone(),
+            session_id: completion.session.clone(),
+            notify: completion.notify.clone(),
+            kind: completion.kind,
+            seq: completion.seq,
+            end: EndView::of(completion),
+            accepted_at: completion.accepted_at,
+            started_at: completion.started_at,
+            attempt: None,
+            superseded: None,
+            cursor: None,
+        }
+    }
+
+    /// The same, as the event at `cursor`.
+    #[must_use]
+    pub fn at(mut self, cursor: &super::events::Cursor) -> Self {
+        self.cursor = Some(cursor.to_string().into());
+        self
+    }
+}

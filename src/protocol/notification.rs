@@ -1,0 +1,157 @@
+//! What clients are told without asking.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::completion::CompletionView;
+use super::output::{BytesView, ChunkView, StreamView, pieces};
+use super::record::PermissionView;
+use super::sessions::SessionRecord;
+use crate::domain::{RunId, RunState, SessionId};
+
+/// The method of a completion's notification and of its event.
+pub(super) const RUN_COMPLETED: &str = "run/completed";
+
+/// Content of `run/changed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunChanged {
+    /// The run.
+    pub run_id: RunId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Its state now.
+    pub state: RunState,
+    /// Its open question, when it is parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission: Option<PermissionView>,
+    /// Milliseconds for which its agent has not said a word, when that is too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled_ms: Option<u64>,
+}
+
+/// Content of `run/output`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunOutput {
+    /// The run.
+    pub run_id: RunId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// What it said.
+    #[serde(flatten)]
+    pub chunk: ChunkView,
+    /// Output notifications that this connection missed before this one, since it read too slowly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+}
+
+/// Content of `inbox/changed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InboxChanged {
+    /// Whose inbox.
+    pub session_id: SessionId,
+    /// Completions that nobody has acknowledged or leased.
+    pub pending: u64,
+    /// Completions that somebody holds.
+    pub leased: u64,
+}
+
+/// What a client is told without asking.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Notification {
+    /// A run's state changed.
+    RunChanged(Box<RunChanged>),
+    /// A run said something. Lossy under a slow reader.
+    RunOutput(RunOutput),
+    /// A run ended. Durable, exactly one a run.
+    RunCompleted(Box<CompletionView>),
+    /// An inbox is not what it was. Only the latest counts.
+    InboxChanged(InboxChanged),
+    /// A session's record is not what it was. Only the latest counts.
+    SessionChanged(Box<SessionRecord>),
+}
+
+/// The envelope of a notification.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    jsonrpc: &'static str,
+    method: &'static str,
+    params: &'a Notification,
+}
+
+impl Notification {
+    /// Every method of a notification.
+    pub const METHODS: &'static [&'static str] = &[
+        "run/changed",
+        "run/output",
+        RUN_COMPLETED,
+        "inbox/changed",
+        "session/changed",
+    ];
+
+    /// Its method.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::RunChanged(_) => "run/changed",
+            Self::RunOutput(_) => "run/output",
+            Self::RunCompleted(_) => RUN_COMPLETED,
+            Self::InboxChanged(_) => "inbox/changed",
+            Self::SessionChanged(_) => "session/changed",
+        }
+    }
+
+    /// The complete text of the notification, without a line end.
+    pub fn to_json(&self) -> String {
+        let envelope = Envelope {
+            jsonrpc: "2.0",
+            method: self.method(),
+            params: self,
+        };
+        // INVARIANT: our types have string keys and no failing serialisers.
+        serde_json::to_string(&envelope).expect("a notification can be written")
+    }
+}
+
+/// The `run/output` notifications of a piece of raw output, each shorter than a line may be. `offset` counts raw bytes of the run.
+///
+/// Text where it is UTF-8, base64 where it is not; an incomplete character at the end is a base64 piece of its own.
+pub fn output_notes(
+    run: &RunId,
+    session: &SessionId,
+    offset: u64,
+    stream: StreamView,
+    bytes: &[u8],
+) -> Vec<String> {
+    pieces(offset, stream, bytes)
+        .into_iter()
+        .map(|chunk| {
+            Notification::RunOutput(RunOutput {
+                run_id: run.clone(),
+                session_id: session.clone(),
+                chunk,
+                dropped: None,
+            })
+            .to_json()
+        })
+        .collect()
+}
+
+/// A `run/output` notification that says only how many were dropped before it, for the end of a run's output.
+pub fn dropped_note(run: &RunId, session: &SessionId, offset: u64, dropped: u64) -> String {
+    Notification::RunOutput(RunOutput {
+        run_id: run.clone(),
+        session_id: session.clone(),
+        chunk: ChunkView {
+            offset,
+            stream: StreamView::Stdout,
+            bytes: BytesView::Text(Arc::from("")),
+        },
+        dropped: Some(dropped),
+    })
+    .to_json()
+}

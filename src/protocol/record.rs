@@ -1,0 +1,244 @@
+//! A run as it can be asked for at any time: a missed notification is never a loss.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::completion::{EndView, MESSAGE_BYTES, shown_text};
+use super::cut;
+use crate::domain::{Completion, Prompt, RunId, RunKind, RunState, Seq, SessionId, Wall};
+use crate::engine::{Question, RunRow};
+
+/// Bytes of a stored prompt as it is shown, as encoded: `limits.shownPromptBytes`.
+pub const SHOWN_PROMPT_BYTES: usize = 4 << 10;
+/// Bytes of a question's id and of each option's id and name, as encoded.
+const OPTION_TEXT_BYTES: usize = 1 << 10;
+/// Bytes of all options of a question.
+const OPTIONS_BYTES: usize = 8 << 10;
+
+/// What an option of a permission request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OptionKind {
+    /// It allows what is asked.
+    Allow,
+    /// It rejects what is asked.
+    Reject,
+}
+
+/// An option of a permission request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OptionView {
+    /// What `permission/respond` names.
+    pub option_id: Arc<str>,
+    /// What a person reads.
+    pub name: Arc<str>,
+    /// What it does.
+    pub kind: OptionKind,
+}
+
+/// An open permission request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionView {
+    /// What `permission/respond` names.
+    pub request_id: Arc<str>,
+    /// What is asked, for a person; cut at 4 KiB.
+    pub question: Arc<str>,
+    /// The options to choose from, as many as 8 KiB hold.
+    pub options: Vec<OptionView>,
+}
+
+impl PermissionView {
+    /// A question, cut to what a line can show.
+    pub fn of(question: &Question) -> Self {
+        let text = |text: &str| -> Arc<str> { cut::shortened(text, OPTION_TEXT_BYTES).into() };
+        let mut options = question
+            .options
+            .iter()
+            .map(|option| OptionView {
+                option_id: text(&option.id),
+                name: text(&option.label),
+                kind: if option.allows {
+                    OptionKind::Allow
+                } else {
+                    OptionKind::Reject
+                },
+            })
+            .collect();
+        cut::fit(&mut options, OPTIONS_BYTES);
+        Self {
+            request_id: text(&question.id),
+            question: cut::shortened(&question.text, MESSAGE_BYTES).into(),
+            options,
+        }
+    }
+}
+
+/// A stored prompt as it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PromptView {
+    /// A text, or the head of what is too long to be shown.
+    Text(Arc<str>),
+    /// Content blocks as in the Agent Client Protocol.
+    Blocks(Vec<Value>),
+}
+
+impl PromptView {
+    /// A prompt, and whether it was cut: then it is a text, also in place of blocks.
+    pub fn of(prompt: &Prompt) -> (Self, bool) {
+        let (Prompt::Text(text) | Prompt::Blocks(text)) = prompt;
+        if let Prompt::Blocks(json) = prompt
+            && json.len() <= SHOWN_PROMPT_BYTES
+            && let Ok(blocks) = serde_json::from_str::<Vec<Value>>(json)
+            && cut::line_len(&blocks) <= SHOWN_PROMPT_BYTES
+        {
+            return (Self::Blocks(blocks), false);
+        }
+        let head = cut::first_encoded(text, SHOWN_PROMPT_BYTES);
+        if head.len() == text.len() {
+            return (Self::Text(text.clone()), false);
+        }
+        (Self::Text(head.into()), true)
+    }
+}
+
+/// What a live run has said so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SoFar {
+    /// The text, the last 32 KiB as encoded.
+    pub text: Arc<str>,
+    /// Whether `text` is only a part.
+    pub truncated: bool,
+}
+
+/// What is known of a run's progress: either way there is a `text`.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Progress {
+    /// It has ended: the fields of a completion.
+    Ended(Box<EndView>),
+    /// It is live.
+    Live(SoFar),
+}
+
+/// A run. When it has ended, it has the fields of its completion.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRecord {
+    /// Its id.
+    pub run_id: RunId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Its number in the order of acceptance.
+    pub seq: Seq,
+    /// What made it.
+    pub kind: RunKind,
+    /// Its state.
+    pub state: RunState,
+    /// How many runs of its session go before it; only while it is queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<usize>,
+    /// What was asked; a text when it had to be cut at 4 KiB.
+    pub prompt: PromptView,
+    /// Present and true when `prompt` is only a part.
+    #[serde(skip_serializing_if = "is_false")]
+    pub prompt_truncated: bool,
+    /// Whose inbox gets its completion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<SessionId>,
+    /// Milliseconds it may take from `active`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Milliseconds it may stay queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_timeout_ms: Option<u64>,
+    /// When it was accepted.
+    pub accepted_at: Wall,
+    /// When its agent was told to start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Wall>,
+    /// While it is live, the run that its text was handed to; an ended run has its completion's `into`.
+    #[serde(rename = "into", skip_serializing_if = "Option::is_none")]
+    pub steered_into: Option<RunId>,
+    /// Its open question, while it is parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permission: Option<PermissionView>,
+    /// What it has said so far, or how it ended.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl RunRecord {
+    /// A run that is queued and has said nothing; what is known of a live one goes in with the methods below.
+    pub fn queued(row: &RunRow, prompt: &Prompt, position: Option<usize>) -> Self {
+        let (prompt, prompt_truncated) = PromptView::of(prompt);
+        Self {
+            run_id: row.id.clone(),
+            session_id: row.session.clone(),
+            seq: row.seq,
+            kind: row.kind,
+            state: RunState::Queued,
+            position,
+            prompt,
+            prompt_truncated,
+            notify: row.notify.clone(),
+            timeout_ms: row.timeout_ms,
+            queue_timeout_ms: row.queue_timeout_ms,
+            accepted_at: row.accepted_at,
+            started_at: row.started_at,
+            steered_into: None,
+            permission: None,
+            progress: Progress::Live(SoFar {
+                text: "".into(),
+                truncated: false,
+            }),
+        }
+    }
+
+    /// The run is under way: its state, what it said so far, and its open question.
+    #[must_use]
+    pub fn live(
+        mut self,
+        state: RunState,
+        text: &Arc<str>,
+        truncated: bool,
+        question: Option<&Question>,
+    ) -> Self {
+        let (text, truncated) = shown_text(text, truncated);
+        self.state = state;
+        self.position = None;
+        self.permission = question.map(PermissionView::of);
+        self.progress = Progress::Live(SoFar { text, truncated });
+        self
+    }
+
+    /// Its text was handed to this run.
+    #[must_use]
+    pub fn steered(mut self, into: RunId) -> Self {
+        self.steered_into = Some(into);
+        self
+    }
+
+    /// The run has ended.
+    #[must_use]
+    pub fn ended(mut self, completion: &Completion) -> Self {
+        self.state = RunState::Ended;
+        self.position = None;
+        self.started_at = completion.started_at;
+        self.permission = None;
+        self.steered_into = None;
+        self.progress = Progress::Ended(Box::new(EndView::of(completion)));
+        self
+    }
+}

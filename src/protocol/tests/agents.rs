@@ -1,0 +1,75 @@
+//! Agents by name and inline.
+
+use super::super::*;
+use crate::domain::{AgentKind, AgentRef, Limits, OnStall, PermissionPolicy, PromptInput};
+
+fn object(json: &str) -> AgentObject {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn defaults_follow_from_how_a_command_takes_its_prompt() {
+    let limits = Limits::default();
+    let of = |json: &str| object(json).resolve("x", &limits).unwrap();
+    let stdin = of(r#"{"kind":"command","command":["cat"]}"#);
+    assert_eq!((stdin.input, stdin.prose), (PromptInput::Stdin, true));
+    let argument = of(r#"{"kind":"command","command":["echo","say {prompt}"]}"#);
+    assert_eq!(
+        (argument.input, argument.prose),
+        (PromptInput::Argument, false)
+    );
+    let told = of(r#"{"kind":"command","command":["x"],"input":"stdin","prose":false}"#);
+    assert_eq!((told.input, told.prose), (PromptInput::Stdin, false));
+    let both = object(r#"{"kind":"command","command":["x","{prompt}"],"input":"stdin"}"#);
+    assert_eq!(both.resolve("x", &limits).unwrap_err().field, "input");
+    assert_eq!(
+        (
+            stdin.grace_ms,
+            stdin.start_ms,
+            stdin.stall_ms,
+            stdin.idle_stop_ms
+        ),
+        (limits.grace_ms, limits.start_ms, None, limits.idle_stop_ms)
+    );
+    assert_eq!(
+        (stdin.on_stall, stdin.permissions),
+        (OnStall::Notify, PermissionPolicy::Ask)
+    );
+}
+
+#[test]
+fn the_words_of_the_configuration_are_the_same_in_snake_case() {
+    let camel = object(
+        r#"{"kind":"script","graceMs":1,"startMs":2,"stallMs":3,"onStall":"cancel","idleStopMs":4}"#,
+    );
+    let snake: AgentObject = toml::from_str(
+        "kind = \"script\"\ngrace_ms = 1\nstart_ms = 2\nstall_ms = 3\non_stall = \"cancel\"\nidle_stop_ms = 4",
+    )
+    .unwrap();
+    assert_eq!(camel, snake);
+    assert!(toml::from_str::<AgentObject>("kind = \"script\"\ngrace = 1").is_err());
+}
+
+#[test]
+fn the_built_in_agents_resolve() {
+    for (name, object) in AgentObject::built_in() {
+        let spec = object.resolve(name, &Limits::default()).unwrap();
+        match name {
+            "sh" => {
+                assert_eq!(spec.command, ["sh", "-c", "{prompt}"]);
+                assert_eq!((spec.kind, spec.prose), (AgentKind::Command, false));
+            }
+            _ => assert_eq!((spec.kind, spec.prose), (AgentKind::Script, true)),
+        }
+    }
+}
+
+#[test]
+fn what_is_stored_of_an_inline_agent_has_no_env_and_can_be_read_again() {
+    let with = object(r#"{"kind":"command","command":["cat"],"env":{"KEY":"secret"},"graceMs":9}"#);
+    let AgentRef::Inline(stored) = AgentParam::Inline(Box::new(with.clone())).to_ref() else {
+        panic!()
+    };
+    assert!(!stored.contains("secret") && !stored.contains("KEY"));
+    assert_eq!(object(&stored), AgentObject { env: None, ..with });
+}

@@ -1,0 +1,453 @@
+//! No line is longer than common readers take, whatever is in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::schema_for;
+use serde::Serialize;
+
+use super::super::*;
+use crate::domain::{
+    AgentKind, AgentRef, CancelMark, Completion, EventNo, FailKind, Failure, Limits, Outcome,
+    PermissionPolicy, Prompt, Reason, RunId, RunKind, RunState, Seq, Session, SessionId,
+    SessionState, Wall,
+};
+use crate::engine::{Answer, Choice, Fault, Question, RunRow, Was};
+
+/// Texts that take much more room in a line than in memory.
+const NASTY: [&str; 4] = ["\u{1}", "\u{2028}", "\"", "😀"];
+
+fn long(unit: &str) -> Arc<str> {
+    unit.repeat(200_000).into()
+}
+
+/// The longest ids, of characters that grow.
+fn run_id(unit: &str) -> RunId {
+    let unit = if unit == "\u{1}" { "\u{2029}" } else { unit };
+    RunId::parse(&unit.repeat(128)).unwrap()
+}
+
+fn session_id(unit: &str) -> SessionId {
+    SessionId::parse(run_id(unit).as_str()).unwrap()
+}
+
+/// Asserts that a result fits in a line with the longest envelope; a notification is one already.
+#[track_caller]
+fn fits(value: &impl Serialize) {
+    let line = cut::line_len(value) + r#"{"jsonrpc":"2.0","id":,"result":}"#.len() + 256 + 1;
+    assert!(line <= cut::LINE_BYTES, "{line}");
+}
+
+#[track_caller]
+fn fits_line(text: &str) {
+    let raw = serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
+    let line = cut::line_len(&raw) + 1;
+    assert!(line <= cut::LINE_BYTES, "{line}");
+}
+
+fn completion(unit: &str) -> Completion {
+    Completion {
+        run_id: run_id(unit),
+        session: session_id(unit),
+        notify: Some(session_id(unit)),
+        kind: RunKind::Prompt,
+        seq: Seq::new(u64::MAX).unwrap(),
+        outcome: Outcome::Interrupted,
+        reason: Some(Reason::SessionClosed),
+        text: long(unit),
+        truncated: false,
+        exit_code: Some(i32::MIN),
+        stop_reason: Some(long(unit)),
+        error: Some(Failure {
+            kind: FailKind::IncompleteInput,
+            message: long(unit),
+        }),
+        into: Some(run_id(unit)),
+        usage: Some(serde_json::to_string(&*unit.repeat(600)).unwrap().into()),
+        accepted_at: Wall(i64::MIN),
+        started_at: Some(Wall(i64::MIN)),
+        ended_at: Wall(i64::MIN),
+    }
+}
+
+fn question(unit: &str) -> Question {
+    let option = Choice {
+        id: long(unit),
+        label: long(unit),
+        allows: true,
+    };
+    Question {
+        id: long(unit),
+        text: long(unit),
+        options: vec![option; 50],
+    }
+}
+
+fn record(unit: &str, prompt: &Prompt) -> RunRecord {
+    let c = completion(unit);
+    let row = RunRow {
+        seq: c.seq,
+        id: c.run_id,
+        session: c.session,
+        kind: c.kind,
+        place: 0,
+        notify: c.notify,
+        timeout_ms: Some(u64::MAX),
+        queue_timeout_ms: Some(u64::MAX),
+        permissions: None,
+        traceparent: None,
+        accepted_at: c.accepted_at,
+        started_at: c.started_at,
+        stop: None,
+        into: None,
+    };
+    RunRecord::queued(&row, prompt, Some(usize::MAX))
+}
+
+fn cursor() -> Cursor {
+    Cursor {
+        store: "0".repeat(64).into(),
+        no: EventNo::new(u64::MAX),
+    }
+}
+
+#[test]
+fn the_largest_completion_fits_in_a_line() {
+    for unit in NASTY {
+        let mut view = CompletionView::of(&completion(unit)).at(&cursor());
+        view.attempt = Some(u32::MAX);
+        view.superseded = Some(Superseded::of(vec![run_id(unit); 1000]));
+        assert!(view.end.truncated && !view.end.text.is_empty());
+        fits(&view);
+        fits_line(&Notification::RunCompleted(Box::new(view.clone())).to_json());
+        let replay = ReplayResult::fitted(vec![view.clone(); 3], &cursor(), false);
+        assert!(replay.more && replay.events.len() == 1);
+        fits(&replay);
+    }
+}
+
+#[test]
+fn the_largest_records_fit_in_a_line() {
+    for unit in NASTY {
+        let blocks = serde_json::json!([{"type": "text", "text": &*long(unit)}]).to_string();
+        for prompt in [Prompt::Text(long(unit)), Prompt::Blocks(blocks.into())] {
+            let queued = record(unit, &prompt);
+            assert!(queued.prompt_truncated);
+            let parked = queued
+                .clone()
+                .live(RunState::Parked, &long(unit), false, Some(&question(unit)))
+                .steered(run_id(unit));
+            let ended = parked.clone().ended(&completion(unit));
+            assert!(ended.permission.is_none());
+            for one in [queued, parked, ended] {
+                fits(&one);
+                fits(&RunListResult::fitted(vec![one.clone(); 3], true));
+                let wait = RunWaitResult::fitted(vec![one; 100], true);
+                assert_eq!(wait.more, Some(true));
+                fits(&wait);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_session_fits_in_a_line() {
+    for unit in NASTY {
+        let agent = format!(
+            r#"{{"kind":"command","command":["{}"]}}"#,
+            "x".repeat(16_000)
+        );
+        let session = Session {
+            id: session_id(unit),
+            agent: AgentRef::Inline(agent.into()),
+            cwd: long(unit),
+            env_names: vec![long(unit); 100],
+            parent: Some(session_id(unit)),
+            title: Some(long(unit)),
+            timeout_ms: Some(u64::MAX),
+            permissions: Some(PermissionPolicy::Allow),
+            closed: false,
+            mark: CancelMark::default(),
+            created_at: Wall(i64::MIN),
+        };
+        let now = SessionNow {
+            state: SessionState::Starting,
+            settled: false,
+            queued: u64::MAX,
+            inbox: InboxView {
+                pending: u64::MAX,
+                leased: u64::MAX,
+                oldest: Some(Wall(i64::MIN)),
+            },
+            clients: u64::MAX,
+            run: Some(RunUnderWay {
+                run_id: run_id(unit),
+                state: RunState::Starting,
+            }),
+        };
+        let record = SessionRecord::of(&session, now);
+        fits_line(&Notification::SessionChanged(Box::new(record.clone())).to_json());
+        let list = SessionListResult::fitted(vec![record.clone(); 10], false);
+        assert!(list.more);
+        fits(&list);
+        fits(&SessionOpenResult {
+            session: record,
+            created: true,
+            recovered: usize::MAX,
+        });
+    }
+}
+
+#[test]
+fn the_other_large_things_fit_in_a_line() {
+    for unit in NASTY {
+        let changed = RunChanged {
+            run_id: run_id(unit),
+            session_id: session_id(unit),
+            state: RunState::Parked,
+            permission: Some(PermissionView::of(&question(unit))),
+            stalled_ms: Some(u64::MAX),
+        };
+        fits_line(&Notification::RunChanged(Box::new(changed)).to_json());
+        let runs = vec![(run_id(unit), Was::Folded); 10_000];
+        match Reply::from_answer(Answer::Cancelled {
+            mark: Seq::new(1),
+            runs,
+        }) {
+            Ok(Reply::Cancel(cancel)) => {
+                assert_eq!(cancel.more, Some(true));
+                fits(&cancel);
+            }
+            other => panic!("{other:?}"),
+        }
+        let agent = AgentInfo {
+            name: long(unit)[..unit.len() * 100].into(),
+            kind: AgentKind::Script,
+            prose: true,
+            steers: true,
+            default: false,
+        };
+        let agents = vec![agent; 10_000];
+        assert!(AgentListResult::fitted(agents.clone()).more);
+        fits(&AgentListResult::fitted(agents.clone()));
+        fits(
+            &InitializeResult {
+                server_info: ServerInfo {
+                    name: "turnlane".into(),
+                    version: "1".into(),
+                },
+                protocol_version: PROTOCOL_VERSION,
+                instance_id: "i".into(),
+                role: Role::Owner,
+                store: "/s".repeat(2000).into(),
+                durability: DurabilityView::Full,
+                cursor: cursor().to_string().into(),
+                resumed: false,
+                agents,
+                limits: Limits::default()
+                    .entries()
+                    .into_iter()
+                    .collect::<BTreeMap<_, _>>(),
+            }
+            .fitted(),
+        );
+    }
+}
+
+#[test]
+fn the_largest_error_fits_in_a_line() {
+    for unit in NASTY {
+        let name = long(unit);
+        let key = serde_json::to_string(&*name).unwrap();
+        for error in [
+            RpcError::parse_error(&name),
+            RpcError::method_not_found(&name),
+            RpcError::invalid_params(&name, &name),
+            RpcError::unsupported(&name, &name),
+            RpcError::store_locked(&name, 1),
+            RpcError::store_corrupt(&name),
+            RpcError::cursor_expired(&name),
+            Fault::SessionDormant {
+                session: session_id(unit),
+                missing: vec![name.clone(); 1000],
+            }
+            .into(),
+            Fault::NoSuchOption {
+                option: name.clone(),
+                options: vec![name.clone(); 1000],
+            }
+            .into(),
+            Fault::PermissionNotFound {
+                run: run_id(unit),
+                request: name.clone(),
+            }
+            .into(),
+            Fault::AgentNotFound(Some(name.clone())).into(),
+            Request::parse("stats", Some(&format!("{{{key}:1}}"))).unwrap_err(),
+            Request::parse("run/list", Some(&format!(r#"{{"state":{key}}}"#))).unwrap_err(),
+            Request::parse("run/list", Some(&format!(r#"{{"limit":{key}}}"#))).unwrap_err(),
+            Request::parse("session/open", Some(&format!(r#"{{"env":{{{key}:1}}}}"#))).unwrap_err(),
+            Request::parse("session/open", Some(&format!(r#"{{"agent":{{{key}:1}}}}"#)))
+                .unwrap_err(),
+        ] {
+            fits(&error);
+        }
+    }
+}
+
+/// The raw bytes that the notifications of some output stand for.
+fn put_together(notes: &[String]) -> Vec<u8> {
+    use base64::Engine as _;
+    let mut all = Vec::new();
+    for note in notes {
+        fits_line(note);
+        let note: serde_json::Value = serde_json::from_str(note).unwrap();
+        let params = &note["params"];
+        assert_eq!(params["offset"], all.len() as u64 + 7);
+        match params["text"].as_str() {
+            Some(text) => all.extend_from_slice(text.as_bytes()),
+            None => all.extend(
+                base64::engine::general_purpose::STANDARD
+                    .decode(params["base64"].as_str().unwrap())
+                    .unwrap(),
+            ),
+        }
+    }
+    all
+}
+
+#[test]
+fn output_arrives_byte_for_byte_in_lines_that_fit() {
+    let binary: Vec<u8> = (0..=255).cycle().take(32 << 10).collect();
+    let control = vec![1u8; 32 << 10];
+    let text = "ü😀".repeat(5000);
+    let mut split = text.as_bytes()[1..].to_vec();
+    split.pop();
+    for unit in NASTY {
+        for (bytes, most) in [
+            (&binary[..], 2),
+            (&control[..], 7),
+            (text.as_bytes(), 1),
+            (&split[..], 3),
+            (&[][..], 0),
+            (&[0xff][..], 1),
+            (&[0x80][..], 1),
+        ] {
+            let notes = output_notes(
+                &run_id(unit),
+                &session_id(unit),
+                7,
+                StreamView::Stderr,
+                bytes,
+            );
+            assert_eq!(put_together(&notes), bytes);
+            assert!(notes.len() <= most, "{} notifications", notes.len());
+        }
+    }
+}
+
+#[test]
+fn output_that_is_asked_for_says_where_to_go_on() {
+    let chunks = pieces(100, StreamView::Stdout, &vec![b'x'; 200_000]);
+    let first = RunOutputResult::fitted(run_id("\u{1}"), 40, chunks, 200_100, false);
+    fits(&first);
+    assert_eq!((first.lost, first.more), (Some(60), true));
+    assert_eq!(first.next, first.chunks.last().unwrap().end());
+    let last = RunOutputResult::fitted(run_id("a"), 200_100, vec![], 200_100, true);
+    assert_eq!(
+        (last.next, last.more, last.lost, last.ended),
+        (200_100, false, None, true)
+    );
+}
+
+#[test]
+fn absent_fields_are_left_out_and_an_ended_run_has_its_completions_fields() {
+    let plain = Completion {
+        notify: None,
+        reason: None,
+        exit_code: None,
+        stop_reason: None,
+        error: None,
+        into: None,
+        usage: None,
+        started_at: None,
+        text: "hi".into(),
+        outcome: Outcome::Completed,
+        ..completion("a")
+    };
+    let id = "a".repeat(128);
+    assert_eq!(
+        serde_json::to_value(CompletionView::of(&plain)).unwrap(),
+        serde_json::json!({
+            "runId": id, "sessionId": id, "kind": "prompt", "seq": u64::MAX, "outcome": "completed",
+            "text": "hi", "truncated": false, "acceptedAt": i64::MIN, "endedAt": i64::MIN,
+        })
+    );
+    let shown = serde_json::to_value(record("a", &Prompt::Text("p".into())).ended(&plain)).unwrap();
+    assert_eq!(
+        (
+            &shown["state"],
+            &shown["outcome"],
+            &shown["text"],
+            &shown["prompt"]
+        ),
+        (
+            &"ended".into(),
+            &"completed".into(),
+            &"hi".into(),
+            &"p".into()
+        )
+    );
+    let names = |value: &serde_json::Value| value.as_object().unwrap().contains_key("into");
+    assert!(!names(&shown));
+}
+
+#[test]
+fn a_notification_is_a_whole_message() {
+    let note = Notification::InboxChanged(InboxChanged {
+        session_id: session_id("a"),
+        pending: 1,
+        leased: 0,
+    });
+    let json: serde_json::Value = serde_json::from_str(&note.to_json()).unwrap();
+    assert_eq!(json["jsonrpc"], "2.0");
+    assert_eq!(json["method"], "inbox/changed");
+    assert_eq!(json["params"]["pending"], 1);
+    assert!(json.get("id").is_none());
+}
+
+#[test]
+fn the_wire_types_have_a_schema() {
+    for schema in [
+        schema_for!(InitializeParams),
+        schema_for!(ShutdownParams),
+        schema_for!(PromptParams),
+        schema_for!(CancelParams),
+        schema_for!(RunWaitParams),
+        schema_for!(RunListParams),
+        schema_for!(RunInputParams),
+        schema_for!(SessionOpenParams),
+        schema_for!(SubscribeParams),
+        schema_for!(Reply),
+        schema_for!(Notification),
+        schema_for!(RpcError),
+        schema_for!(ErrorKind),
+    ] {
+        assert!(serde_json::to_string(&schema).unwrap().contains("$schema"));
+    }
+    let prompt = serde_json::to_value(schema_for!(PromptParams)).unwrap();
+    assert_eq!(
+        prompt["required"],
+        serde_json::json!(["sessionId", "prompt"])
+    );
+    let kinds = serde_json::to_value(schema_for!(ErrorKind))
+        .unwrap()
+        .to_string();
+    for kind in ErrorKind::ALL {
+        assert!(
+            kinds.contains(&format!("\"{}\"", kind.word())),
+            "{}",
+            kind.word()
+        );
+    }
+}
