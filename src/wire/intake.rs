@@ -1,0 +1,197 @@
+//! What is done with a frame, on the reader's thread.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::call::{OpenBatch, Responder, Return, UnderWay};
+use super::codec::Frame;
+use super::connection::Connection;
+use super::envelope::{self, Entry, Incoming, Message};
+use super::table::{self, Service};
+use super::{Arrival, Bounds, Call, Tell};
+use crate::protocol::RpcError;
+
+const CANCEL_REQUEST: &str = "$/cancelRequest";
+
+/// Turns a connection's frames into arrivals, in order. What can be answered without the loop is answered here.
+pub(super) struct Intake {
+    service: Service,
+    bounds: Bounds,
+    connection: Connection,
+    under_way: UnderWay,
+    tell: Tell,
+    last: u64,
+}
+
+/// What the calls of one frame come to.
+#[derive(Default)]
+struct Taken {
+    calls: Vec<Call>,
+    cancels: Vec<u64>,
+}
+
+impl Intake {
+    pub fn new(bounds: Bounds, connection: Connection, tell: Tell) -> Self {
+        Self {
+            service: Service::new(),
+            bounds,
+            connection,
+            under_way: UnderWay::default(),
+            tell,
+            last: 0,
+        }
+    }
+
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Takes in one frame; `false` when nothing can follow it.
+    pub fn frame(&mut self, frame: Frame) -> bool {
+        match frame {
+            Frame::Message(bytes) => {
+                match envelope::read(&bytes, &self.bounds) {
+                    Ok(Message::Single(entry)) => self.single(entry),
+                    Ok(Message::Batch(entries)) => self.batch(entries),
+                    Err(error) => self.nameless(error),
+                }
+                true
+            }
+            Frame::TooLarge { limit } => {
+                self.nameless(RpcError::frame_too_large(limit as u64));
+                true
+            }
+            Frame::Unreadable(why) => {
+                self.nameless(RpcError::parse_error(why));
+                false
+            }
+        }
+    }
+
+    fn nameless(&self, error: RpcError) {
+        self.connection
+            .answer(table::error_under_id(error, envelope::NULL));
+    }
+
+    fn single(&mut self, entry: Entry<'_>) {
+        let mut taken = Taken::default();
+        match entry {
+            Entry::Answer => {}
+            Entry::Invalid { id, error } => self.alone(Some(id)).error(error),
+            Entry::Call(incoming) => {
+                let to = self.alone(incoming.id);
+                self.take(incoming, to, false, &mut taken);
+            }
+        }
+        self.tell(taken);
+    }
+
+    fn alone(&self, id: Option<&str>) -> Return {
+        match id {
+            Some(id) => Return::Alone {
+                id: id.into(),
+                connection: self.connection.clone(),
+            },
+            None => Return::Nobody,
+        }
+    }
+
+    fn batch(&mut self, entries: Vec<Entry<'_>>) {
+        let answers = entries
+            .iter()
+            .filter(|entry| entry.answered().is_some())
+            .count();
+        let batch = (answers > 0).then(|| OpenBatch::open(&self.connection, answers));
+        let mut place = 0;
+        let mut taken = Taken::default();
+        for entry in entries {
+            let to = match (&batch, entry.answered()) {
+                (Some(batch), Some(id)) => {
+                    place += 1;
+                    Return::InBatch {
+                        id: id.into(),
+                        batch: Arc::clone(batch),
+                        place: place - 1,
+                    }
+                }
+                (Some(_) | None, _) => Return::Nobody,
+            };
+            match entry {
+                Entry::Answer => {}
+                Entry::Invalid { error, .. } => to.error(error),
+                Entry::Call(incoming) => self.take(incoming, to, true, &mut taken),
+            }
+        }
+        self.tell(taken);
+    }
+
+    /// Takes in one call. Its parameters are parsed here, in the order of arrival.
+    fn take(&mut self, incoming: Incoming<'_>, to: Return, in_batch: bool, taken: &mut Taken) {
+        let Incoming { id, method, params } = incoming;
+        if method == CANCEL_REQUEST {
+            return self.cancel(params, to, taken);
+        }
+        if self.under_way.count() >= self.bounds.requests {
+            return to.error(RpcError::overloaded(self.bounds.requests as u64));
+        }
+        let (mut call, slot) = self.service.begin(method.clone(), params);
+        if let Poll::Ready(response) = table::poll(&mut call) {
+            return to.give(|id| table::under_id(response, id));
+        }
+        let request = slot
+            .take_request()
+            .expect("a call that waits has parsed its request");
+        if in_batch && request.waits() {
+            return to.error(RpcError::waits_in_batch(&method));
+        }
+        self.last += 1;
+        let ticket = self.under_way.enter(self.last, id.map(Arc::from));
+        let responder = Responder::new(call, slot, to, ticket);
+        taken.calls.push(Call {
+            no: self.last,
+            request,
+            responder,
+        });
+    }
+
+    fn cancel(&self, params: Option<&RawValue>, to: Return, taken: &mut Taken) {
+        #[derive(Deserialize)]
+        struct Params<'a> {
+            #[serde(borrow)]
+            id: &'a RawValue,
+        }
+        let Some(params) =
+            params.and_then(|raw| serde_json::from_str::<Params<'_>>(raw.get()).ok())
+        else {
+            return to.error(RpcError::invalid_params(
+                "id",
+                "say which request to give up",
+            ));
+        };
+        taken.cancels.extend(self.under_way.find(params.id.get()));
+        to.give(|id| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":null}}"#));
+    }
+
+    fn tell(&self, taken: Taken) {
+        if !taken.calls.is_empty() {
+            (self.tell)(Arrival::Calls(taken.calls));
+        }
+        for no in taken.cancels {
+            (self.tell)(Arrival::Cancel(no));
+        }
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// The id under which it gets an answer, if it gets one.
+    fn answered(&self) -> Option<&'a str> {
+        match self {
+            Entry::Call(incoming) => incoming.id,
+            Entry::Answer => None,
+            Entry::Invalid { id, .. } => Some(id),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+use std::io::{BufRead, BufReader, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::envelope::BOUNDS;
+use crate::protocol::RpcError;
+use crate::wire::{Arrival, Bounds, Call, Connection, Framing, attach};
+
+/// Long enough for any machine; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Client {
+    write: UnixStream,
+    read: BufReader<UnixStream>,
+    arrivals: Receiver<Arrival>,
+    connection: Connection,
+}
+
+fn client(bounds: Bounds) -> Client {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (tell, arrivals) = channel();
+    let connection = attach(
+        ours.try_clone().unwrap(),
+        ours,
+        Framing::Auto,
+        bounds,
+        Arc::new(move |arrival| drop(tell.send(arrival))),
+    )
+    .unwrap();
+    Client {
+        write: theirs.try_clone().unwrap(),
+        read: BufReader::new(theirs),
+        arrivals,
+        connection,
+    }
+}
+
+impl Client {
+    fn say(&mut self, text: &str) {
+        self.write.write_all(text.as_bytes()).unwrap();
+        self.write.write_all(b"\n").unwrap();
+    }
+
+    fn ask(&mut self, id: &str, method: &str) {
+        self.say(&request(id, method));
+    }
+
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.read.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn arrival(&self) -> Arrival {
+        self.arrivals.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        match self.arrival() {
+            Arrival::Calls(calls) => calls,
+            other @ (Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed) => {
+                panic!("{other:?}")
+            }
+        }
+    }
+
+    fn call(&self) -> Call {
+        let mut calls = self.calls();
+        assert_eq!(calls.len(), 1);
+        calls.remove(0)
+    }
+}
+
+fn request(id: &str, method: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{"runId":"r"}}}}"#)
+}
+
+fn answer(call: Call, code: i32) {
+    call.responder.answer(Err(RpcError {
+        code,
+        message: "m".into(),
+        data: None,
+    }));
+}
+
+fn error(id: &str, code: i32) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"m"}}}}"#)
+}
+
+/// The id and the code of an answer.
+fn told(line: &str) -> (String, i64) {
+    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    (
+        value["id"].to_string(),
+        value["error"]["code"].as_i64().unwrap_or(0),
+    )
+}
+
+#[test]
+fn ids_of_every_kind_come_back_byte_for_byte() {
+    let mut client = client(BOUNDS);
+    for id in ["-7", "1.50", "\"a\\u0062\"", "18446744073709551616", "\"\""] {
+        client.ask(id, "run/get");
+        answer(client.call(), 1);
+        assert_eq!(client.hear(), error(id, 1));
+    }
+}
+
+#[test]
+fn a_thousand_pipelined_calls_arrive_in_their_order() {
+    let mut client = client(BOUNDS);
+    let all: Vec<String> = (0..1000)
+        .map(|id| request(&id.to_string(), "run/get"))
+        .collect();
+    client.say(&all.join("\n"));
+    for no in 1..=1000 {
+        let call = client.call();
+        assert_eq!(call.no, no);
+        answer(call, 1);
+    }
+    for id in 0..1000 {
+        assert_eq!(client.hear(), error(&id.to_string(), 1));
+    }
+}
+
+#[test]
+fn an_answer_stands_where_it_was_given() {
+    let mut client = client(BOUNDS);
+    client.ask("1", "run/get");
+    let call = client.call();
+    client.connection.send("\"before\"".into());
+    answer(call, 1);
+    client.connection.send("\"after\"".into());
+    assert_eq!(
+        [client.hear(), client.hear(), client.hear()],
+        ["\"before\"".into(), error("1", 1), "\"after\"".into()]
+    );
+}
+
+#[test]
+fn what_needs_no_loop_is_answered_at_once_and_notifications_never() {
+    let mut client = client(BOUNDS);
+    client.say(r#"{"jsonrpc":"2.0","method":"nonsense"}"#);
+    client.say(r#"{"jsonrpc":"2.0","method":"$/setTrace","params":{}}"#);
+    client.say(r#"{"jsonrpc":"2.0","method":"run/get","params":[1]}"#);
+    client.ask("1", "$/nonsense");
+    client.say(r#"{"jsonrpc":"2.0","id":2,"method":"run/get","params":[1]}"#);
+    client.say("{");
+    assert_eq!(told(&client.hear()), ("1".into(), -32601));
+    assert_eq!(told(&client.hear()), ("2".into(), -32602));
+    assert_eq!(told(&client.hear()), ("null".into(), -32700));
+    client.say(r#"{"jsonrpc":"2.0","method":"run/get","params":{"runId":"r"}}"#);
+    let call = client.call();
+    assert!(!call.responder.heard());
+    answer(call, 1);
+    client.ask("3", "nonsense");
+    assert_eq!(told(&client.hear()).0, "3");
+}
+
+#[test]
+fn a_batch_is_answered_together_and_before_what_it_caused() {
+    let mut client = client(BOUNDS);
+    let note = r#"{"jsonrpc":"2.0","method":"run/get","params":{"runId":"r"}}"#;
+    client.say(&format!(
+        "[{},1,{note},{},{}]",
+        request("1", "run/get"),
+        request("2", "run/wait"),
+        request("3", "run/get")
+    ));
+    let mut calls = client.calls();
+    assert_eq!(
+        calls.iter().map(|call| call.no).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    client.connection.send("\"event\"".into());
+    assert!(client.connection.unread() > 0);
+    answer(calls.pop().unwrap(), 3);
+    answer(calls.remove(0), 1);
+    let line = client.hear();
+    let answers: Vec<serde_json::Value> = serde_json::from_str(&line).unwrap();
+    let told: Vec<_> = answers
+        .iter()
+        .map(|answer| told(&answer.to_string()))
+        .collect();
+    let expected = [("1", 1), ("null", -32600), ("2", -32600), ("3", 3)];
+    assert_eq!(told, expected.map(|(id, code)| (id.to_owned(), code)));
+    assert_eq!(client.hear(), "\"event\"");
+    client.say(&format!("[{note},{note}]"));
+    assert_eq!(client.calls().len(), 2);
+    client.ask("9", "nonsense");
+    assert_eq!(self::told(&client.hear()).0, "9");
+}
+
+#[test]
+fn a_cancel_request_names_the_latest_call_with_that_id() {
+    let mut client = client(BOUNDS);
+    client.ask("\"w\"", "run/wait");
+    client.ask("\"w\"", "run/wait");
+    let (first, second) = (client.call(), client.call());
+    let cancel = r#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":"w"}}"#;
+    client.say(cancel);
+    assert!(matches!(client.arrival(), Arrival::Cancel(2)));
+    answer(second, -32800);
+    client.say(cancel);
+    assert!(matches!(client.arrival(), Arrival::Cancel(1)));
+    answer(first, -32800);
+    client.say(r#"{"jsonrpc":"2.0","id":5,"method":"$/cancelRequest","params":{"id":"w"}}"#);
+    assert_eq!(
+        [client.hear(), client.hear()],
+        [error("\"w\"", -32800), error("\"w\"", -32800)]
+    );
+    assert_eq!(client.hear(), r#"{"jsonrpc":"2.0","id":5,"result":null}"#);
+}
+
+#[test]
+fn over_the_bound_of_calls_further_ones_are_refused_until_one_is_answered() {
+    let mut client = client(Bounds {
+        requests: 2,
+        ..BOUNDS
+    });
+    for id in ["1", "2", "3"] {
+        client.ask(id, "run/wait");
+    }
+    assert_eq!(told(&client.hear()), ("3".into(), -32001));
+    answer(client.call(), 1);
+    assert_eq!(client.hear(), error("1", 1));
+    client.ask("4", "run/wait");
+    let (second, fourth) = (client.call(), client.call());
+    drop(second);
+    assert_eq!(told(&client.hear()), ("2".into(), -32603));
+    answer(fourth, 4);
+    assert_eq!(client.hear(), error("4", 4));
+}
+
+#[test]
+fn a_slow_reader_is_offered_nothing_more_until_it_has_read() {
+    let mut client = client(BOUNDS);
+    client.ask("1", "run/get");
+    answer(client.call(), 1);
+    let text = format!("\"{}\"", "x".repeat(60_000));
+    let mut offered = 0;
+    while client.connection.offer(text.clone()) {
+        offered += 1;
+    }
+    assert!(client.connection.unread() > BOUNDS.unread_bytes);
+    client.connection.send("\"must\"".into());
+    assert_eq!(client.hear(), error("1", 1));
+    for _ in 0..offered {
+        assert_eq!(client.hear(), text);
+    }
+    assert_eq!(client.hear(), "\"must\"");
+    assert!(matches!(client.arrival(), Arrival::Drained));
+    assert!(client.connection.offer("\"again\"".into()));
+    assert_eq!(client.hear(), "\"again\"");
+}
+
+#[test]
+fn who_leaves_answers_unread_is_not_read_and_loses_nothing() {
+    let mut client = client(Bounds {
+        unread_answer_bytes: 1000,
+        ..BOUNDS
+    });
+    let total = 20_000;
+    let mut write = client.write.try_clone().unwrap();
+    let writer = std::thread::spawn(move || {
+        for id in 0..total {
+            writeln!(write, "{}", request(&id.to_string(), "nonsense")).unwrap();
+        }
+        write.shutdown(Shutdown::Write).unwrap();
+    });
+    for id in 0..total {
+        assert_eq!(told(&client.hear()), (id.to_string(), -32601));
+    }
+    writer.join().unwrap();
+    assert!(matches!(client.arrival(), Arrival::Closed));
+}
+
+#[test]
+fn a_client_that_is_gone_swallows_everything_and_closes_once() {
+    let mut client = client(BOUNDS);
+    client.ask("1", "run/wait");
+    let call = client.call();
+    let Client {
+        write,
+        read,
+        arrivals,
+        connection,
+    } = client;
+    drop((write, read));
+    assert!(matches!(
+        arrivals.recv_timeout(PATIENCE).unwrap(),
+        Arrival::Closed
+    ));
+    answer(call, 1);
+    connection.close(PATIENCE);
+    assert!(connection.broken());
+    connection.send("\"x\"".into());
+    assert!(connection.offer("\"x\"".into()));
+    assert_eq!(connection.unread(), 0);
+    assert!(arrivals.try_recv().is_err());
+}
+
+#[test]
+fn closing_sends_what_is_queued_and_nothing_is_sent_before_the_first_message() {
+    let mut silent = client(BOUNDS);
+    silent.connection.send("\"early\"".into());
+    silent.connection.close(PATIENCE);
+    assert!(silent.connection.broken());
+    let mut client = client(BOUNDS);
+    client.connection.send("\"held\"".into());
+    client.ask("1", "run/get");
+    answer(client.call(), 1);
+    client.connection.close(PATIENCE);
+    assert_eq!(
+        [client.hear(), client.hear()],
+        ["\"held\"".into(), error("1", 1)]
+    );
+    silent.write.shutdown(Shutdown::Both).unwrap();
+    assert_eq!(silent.hear(), "");
+}
+
+#[test]
+fn a_header_block_that_cannot_be_read_is_answered_once_and_then_the_end_is_told() {
+    let mut client = client(BOUNDS);
+    client.say("hello\r\n\r\n");
+    assert!(matches!(client.arrival(), Arrival::Closed));
+    assert!(client.hear().starts_with("Content-Length: "));
+    assert_eq!(client.hear(), "");
+    client.connection.close(PATIENCE);
+}

@@ -1,0 +1,5 @@
+//! What the wire promises.
+
+mod codec;
+mod connection;
+mod envelope;
