@@ -1,0 +1,174 @@
+//! The flags.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::sidecar::{Flags, OnLastDisconnect};
+use crate::store::Durability;
+use crate::wire::Framing;
+
+/// Coordinates runs of agents: every accepted run gets exactly one completion.
+#[derive(Debug, Parser)]
+#[command(name = "turnlane", version, args_conflicts_with_subcommands = false)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(flatten)]
+    pub(super) stdio: Stdio,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// What can be done; without a word, `stdio`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Speak JSON-RPC over standard input and output (what `turnlane` alone does)
+    Stdio(Stdio),
+    /// Run one prompt, stream its output, and exit as it did
+    Run(Run),
+}
+
+/// For every command.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Where sessions and runs are kept [default: turnlane in the XDG state directory]; `:memory:` keeps nothing
+    #[arg(long, global = true, value_name = "DIR", env = "TURNLANE_STORE")]
+    pub(super) store: Option<OsString>,
+    /// Configuration file [default: turnlane/turnlane.toml in the XDG configuration directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// What an answered request survives: `full` the machine's death, `relaxed` only this process's [default: full]
+    #[arg(long, global = true, value_enum, value_name = "HOW")]
+    pub(super) durability: Option<DurabilityArg>,
+    /// Write logs to this file instead of stderr
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) log_file: Option<PathBuf>,
+    /// error, warn, info, debug, trace, or a filter such as `turnlane=debug`
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
+    pub(super) log_level: String,
+}
+
+/// For `stdio`.
+#[derive(Debug, Args)]
+pub(super) struct Stdio {
+    /// The agent of sessions that are opened without one; a prompt to an unknown session then opens it
+    #[arg(long, value_name = "NAME")]
+    pub(super) default_agent: Option<String>,
+    /// How messages are framed [default: auto, by the first byte]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(super) framing: Option<FramingArg>,
+    /// Bytes of the largest message that is taken [default: 16777216]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) max_frame: Option<u64>,
+    /// What happens to runs under way when the last client leaves [default: stop]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) on_last_disconnect: Option<LeaveArg>,
+}
+
+/// For `run`.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The agent to drive [default: the session's own, else `sh`]
+    #[arg(long, value_name = "NAME")]
+    pub(super) agent: Option<String>,
+    /// The session to run in; without it a fresh one, closed afterwards
+    #[arg(long, value_name = "ID")]
+    pub(super) session: Option<String>,
+    /// The run's id: the same id with the same prompt is the same run
+    #[arg(long, value_name = "ID")]
+    pub(super) run_id: Option<String>,
+    /// Working directory of the session [default: this one]
+    #[arg(long, value_name = "DIR")]
+    pub(super) cwd: Option<PathBuf>,
+    /// How long the run may take, such as 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = limit)]
+    pub(super) timeout: Option<Duration>,
+    /// The session whose inbox gets the completion
+    #[arg(long, value_name = "ID")]
+    pub(super) parent: Option<String>,
+    /// Print the run's id once it is durable, and leave it running
+    #[arg(long)]
+    pub(super) detach: bool,
+    /// Print the run's id and go on in the background: what `--detach` starts
+    #[arg(long, hide = true)]
+    pub(super) announce: bool,
+    /// Print one JSON event a line, the completion last
+    #[arg(long)]
+    pub(super) json: bool,
+    /// What to run, everything from its first word on; `-` reads it from standard input
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROMPT", num_args = 1..)]
+    pub(super) prompt: Vec<String>,
+}
+
+/// `--durability`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum DurabilityArg {
+    Full,
+    Relaxed,
+}
+
+/// `--framing`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum FramingArg {
+    Auto,
+    Lines,
+    Headers,
+}
+
+/// `--on-last-disconnect`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum LeaveArg {
+    Stop,
+    Finish,
+}
+
+/// A limit of time, at least a millisecond.
+fn limit(text: &str) -> Result<Duration, String> {
+    let limit = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if limit < Duration::from_millis(1) {
+        return Err("a run takes longer than that; leave it out for no limit".into());
+    }
+    Ok(limit)
+}
+
+impl Common {
+    /// What these flags say about the configuration.
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            store: self
+                .store
+                .clone()
+                .filter(|store| !store.is_empty())
+                .map(PathBuf::from),
+            durability: self.durability.map(|durability| match durability {
+                DurabilityArg::Full => Durability::Full,
+                DurabilityArg::Relaxed => Durability::Relaxed,
+            }),
+            ..Flags::default()
+        }
+    }
+}
+
+impl Stdio {
+    /// What these flags say about the configuration, on top of the common ones.
+    pub(super) fn flags(&self, common: &Common) -> Flags {
+        Flags {
+            default_agent: self.default_agent.clone(),
+            framing: self.framing.map(|framing| match framing {
+                FramingArg::Auto => Framing::Auto,
+                FramingArg::Lines => Framing::Lines,
+                FramingArg::Headers => Framing::Headers,
+            }),
+            max_frame: self.max_frame,
+            on_last_disconnect: self.on_last_disconnect.map(|leave| match leave {
+                LeaveArg::Stop => OnLastDisconnect::Stop,
+                LeaveArg::Finish => OnLastDisconnect::Finish,
+            }),
+            ..common.flags()
+        }
+    }
+}

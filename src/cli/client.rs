@@ -1,0 +1,154 @@
+//! A small client: what the one-shot commands speak to the sidecar with, over a pair of sockets.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use serde_json::{Value, json};
+
+/// What reaches a one-shot command.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A message from the sidecar.
+    Message(Value),
+    /// Ctrl-C, or another wish that we leave.
+    Signal,
+    /// The sidecar is gone.
+    Closed,
+}
+
+/// A connection to the sidecar.
+pub(super) struct Client {
+    write: UnixStream,
+    incoming: Receiver<Incoming>,
+    sender: Sender<Incoming>,
+    next: u64,
+    /// Notifications that came while an answer was awaited.
+    early: std::collections::VecDeque<Value>,
+}
+
+/// An error answer.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Its code.
+    pub(super) code: i64,
+    /// Its `data.kind`.
+    pub(super) kind: String,
+    /// What a person reads.
+    pub(super) message: String,
+}
+
+impl Client {
+    /// A client over this end.
+    ///
+    /// # Errors
+    /// When its reader can't be started.
+    pub(super) fn new(end: UnixStream) -> io::Result<Self> {
+        let (sender, incoming) = mpsc::channel();
+        let (read, told) = (end.try_clone()?, sender.clone());
+        std::thread::Builder::new()
+            .name("client".into())
+            .spawn(move || {
+                for line in BufReader::new(read).lines() {
+                    let Some(message) = line.ok().and_then(|line| serde_json::from_str(&line).ok())
+                    else {
+                        break;
+                    };
+                    if told.send(Incoming::Message(message)).is_err() {
+                        return;
+                    }
+                }
+                let _ = told.send(Incoming::Closed);
+            })?;
+        Ok(Self {
+            write: end,
+            incoming,
+            sender,
+            next: 1,
+            early: std::collections::VecDeque::new(),
+        })
+    }
+
+    /// Where signals are told.
+    pub(super) fn sender(&self) -> Sender<Incoming> {
+        self.sender.clone()
+    }
+
+    /// Sends a request without waiting for its answer.
+    pub(super) fn send(&mut self, method: &str, params: &Value) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        // A sidecar that is gone is noticed where its answers are read.
+        let _ = self.write.write_all(format!("{message}\n").as_bytes());
+        id
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) fn ask(&mut self, method: &str, params: &Value) -> Result<Value, Refused> {
+        let id = self.send(method, params);
+        loop {
+            match self.incoming.recv() {
+                // Without an id: a message of ours could not even be read.
+                Ok(Incoming::Message(message))
+                    if message["id"] == id || message.get("id") == Some(&Value::Null) =>
+                {
+                    return answer(message);
+                }
+                Ok(Incoming::Message(message)) => self.early.push_back(message),
+                // Nothing has been accepted yet that could be cancelled.
+                Ok(Incoming::Signal) => {
+                    return Err(refused(
+                        "interrupted",
+                        "interrupted before the run was accepted",
+                    ));
+                }
+                Ok(Incoming::Closed) | Err(_) => {
+                    return Err(refused("storeUnavailable", "the store failed"));
+                }
+            }
+        }
+    }
+
+    /// The next thing that happens.
+    pub(super) fn next(&mut self) -> Incoming {
+        match self.early.pop_front() {
+            Some(message) => Incoming::Message(message),
+            None => self.incoming.recv().unwrap_or(Incoming::Closed),
+        }
+    }
+
+    /// Leaves: the sidecar sees the end of its input.
+    pub(super) fn leave(self) {
+        let _ = self.write.shutdown(std::net::Shutdown::Write);
+    }
+}
+
+impl Refused {
+    /// The error as one JSON value.
+    pub(super) fn to_json(&self) -> Value {
+        json!({"error": {"code": self.code, "message": self.message, "data": {"kind": self.kind}}})
+    }
+}
+
+fn answer(mut message: Value) -> Result<Value, Refused> {
+    match message.get("error") {
+        None => Ok(message["result"].take()),
+        Some(error) => Err(Refused {
+            code: error["code"].as_i64().unwrap_or_default(),
+            kind: error["data"]["kind"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            message: error["message"].as_str().unwrap_or_default().to_owned(),
+        }),
+    }
+}
+
+fn refused(kind: &str, message: &str) -> Refused {
+    Refused {
+        code: 0,
+        kind: kind.to_owned(),
+        message: message.to_owned(),
+    }
+}

@@ -1,0 +1,66 @@
+//! The command line: flags, the one-shot commands, exit codes.
+
+mod args;
+mod client;
+mod detach;
+mod run;
+mod serve;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+
+/// Exit status of anything of ours: no store, a failed write.
+const OURS: u8 = 125;
+/// Exit status of a mistake in the flags or the configuration.
+const USAGE: u8 = 2;
+
+/// Runs the program.
+pub fn main(mut args: Vec<OsString>) -> ExitCode {
+    // A guard, and the stand-in agent, are single-threaded programs of their own: nothing else may have begun.
+    match args.get(1).and_then(|name| name.to_str()) {
+        Some("__guard") => return exit(crate::agents::guard_main(args.split_off(2))),
+        Some("__script") => return exit(crate::agents::script_main(args.split_off(2))),
+        Some(_) | None => {}
+    }
+    let cli = Cli::parse_from(args);
+    match cli.command {
+        None => serve::stdio(&cli.common, &cli.stdio),
+        Some(Command::Stdio(stdio)) => serve::stdio(&cli.common, &stdio),
+        Some(Command::Run(run)) => run::run(&cli.common, run),
+    }
+}
+
+fn exit(status: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(status & 0xff).unwrap_or(OURS))
+}
+
+/// Says what is wrong with the flags or the configuration.
+fn usage(why: &str) -> ExitCode {
+    say(&why);
+    ExitCode::from(USAGE)
+}
+
+/// Says what went wrong here.
+fn ours(why: &dyn std::fmt::Display) -> ExitCode {
+    say(why);
+    ExitCode::from(OURS)
+}
+
+/// Where agents, signals and timers live.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("world")
+        .enable_all()
+        .build()
+}
+
+/// Says something to a person; a stderr that is gone is no trouble.
+fn say(text: &dyn std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "turnlane: {text}");
+}

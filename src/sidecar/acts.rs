@@ -1,0 +1,333 @@
+//! What happens once it is on disk: answers, notifications, orders to agents.
+
+use super::core::{Asked, Core, Shape, Then};
+use super::hub::{ConnId, Owed};
+use crate::agents::{Chunk, Order, Stream, Turn};
+use crate::domain::{Completion, Ending, EventNo, Limits, Seq, SessionId};
+use crate::engine::{Act, Answer, Ticket};
+use crate::protocol::{
+    CompletionView, InboxChanged, Incomplete, Notification, PermissionView, Reply, RpcError,
+    RunChanged, SessionOpenResult, StreamView, cut, pieces,
+};
+use crate::store::StoreError;
+
+/// Events that are read from the log at a time.
+const PAGE: usize = 64;
+
+impl Core {
+    pub(crate) fn execute(&mut self, then: Then) -> Result<(), StoreError> {
+        match then {
+            Then::Act(act) => self.act(act),
+            Then::Reply(ticket, reply) => {
+                self.reply(ticket, *reply);
+                Ok(())
+            }
+            Then::Output(seq, chunk) => {
+                self.output(seq, chunk);
+                Ok(())
+            }
+            Then::CatchUp(conn) => self.catch_up(conn),
+        }
+    }
+
+    fn act(&mut self, act: Act) -> Result<(), StoreError> {
+        match act {
+            Act::Answer(to, answer) => return self.answer(to, answer),
+            Act::Reject(to, fault) => self.reply(to, Err(RpcError::from(fault))),
+            Act::Changed {
+                run,
+                session,
+                state,
+                question,
+                stalled_ms,
+            } => {
+                let permission = question.as_deref().map(PermissionView::of);
+                let (run_id, session_id) = (run, session);
+                self.run_changed(RunChanged {
+                    run_id,
+                    session_id,
+                    state,
+                    permission,
+                    stalled_ms,
+                });
+            }
+            Act::Completed(completion, no) => self.completed(&completion, no),
+            Act::SessionChanged(session) => {
+                self.changed.insert(session);
+            }
+            Act::InboxChanged(session) => {
+                self.inboxes.insert(session);
+            }
+            Act::Begin {
+                seq,
+                run,
+                session,
+                traceparent,
+            } => {
+                let prompt = self.store.prompt(seq)?;
+                self.begin(
+                    &session,
+                    Turn {
+                        seq,
+                        run,
+                        prompt,
+                        traceparent,
+                    },
+                );
+            }
+            Act::Steer {
+                session, steered, ..
+            } => {
+                let prompt = self.store.prompt(steered)?;
+                self.crew.order(
+                    &session,
+                    Order::Steer {
+                        seq: steered,
+                        prompt,
+                    },
+                );
+            }
+            Act::Stop(session, _) => self.crew.order(&session, Order::Stop),
+            Act::Kill(session, _) => self.crew.order(&session, Order::Kill),
+            Act::Permit {
+                session,
+                request,
+                option,
+                ..
+            } => {
+                self.crew.order(&session, Order::Permit { request, option });
+            }
+            Act::Release { session, forget } => self.crew.release(&session, forget),
+        }
+        Ok(())
+    }
+
+    fn run_changed(&mut self, changed: RunChanged) {
+        let (run, session) = (changed.run_id.clone(), changed.session_id.clone());
+        let json = Notification::RunChanged(Box::new(changed)).to_json();
+        self.hub.run_changed(&session, &run, &json);
+    }
+
+    fn begin(&mut self, session: &SessionId, turn: Turn) {
+        self.outputs
+            .begin(turn.seq, turn.run.clone(), session.clone());
+        let view = self
+            .engine
+            .session_view(session)
+            .expect("a run begins in a session that is there");
+        let spec = self.spec(&view.session.agent);
+        // INVARIANT: the engine starts only what has an agent's traits, and those come from the same table.
+        let spec = spec.expect("a session with traits has an agent");
+        self.crew.begin(session, spec, &view.session.cwd, turn);
+    }
+
+    fn completed(&mut self, completion: &Completion, no: EventNo) {
+        self.ended_since_prune += 1;
+        self.told = Some(no);
+        self.outputs.end(completion.seq);
+        if self.hub.is_heard(&completion.session) {
+            let json = self.completed_note(completion, no);
+            self.hub
+                .completed(&completion.session, &completion.run_id, no, &json);
+        } else {
+            self.hub
+                .completed(&completion.session, &completion.run_id, no, "");
+        }
+    }
+
+    fn completed_note(&self, completion: &Completion, no: EventNo) -> String {
+        let view = CompletionView::of(completion).at(&self.cursor(Some(no)));
+        Notification::RunCompleted(Box::new(view)).to_json()
+    }
+
+    fn output(&mut self, seq: Seq, chunk: Chunk) {
+        let Chunk {
+            stream,
+            bytes,
+            credit,
+        } = chunk;
+        let Some(ring) = self.outputs.turn(seq) else {
+            self.dropped_output_bytes += bytes.len() as u64;
+            return;
+        };
+        let offset = ring.push(stream, &bytes);
+        let (run, session) = (ring.run.clone(), ring.session.clone());
+        if self.hub.is_heard(&session) {
+            self.hub.output(
+                &session,
+                &run,
+                pieces(offset, shown(stream), &bytes),
+                credit,
+            );
+        }
+    }
+
+    /// Answers a question; one whose asker is gone is nobody's.
+    pub(crate) fn reply(&mut self, to: Ticket, reply: Result<Reply, RpcError>) {
+        if let Some(Asked { responder, .. }) = self.asked.remove(&to) {
+            responder.answer(reply);
+        }
+    }
+
+    fn answer(&mut self, to: Ticket, answer: Answer) -> Result<(), StoreError> {
+        if matches!(answer, Answer::Stopped { .. }) {
+            self.leaving.stopped();
+        }
+        let Some(Asked { responder, shape }) = self.asked.remove(&to) else {
+            return Ok(());
+        };
+        if let (Answer::Accepted { session, .. }, Shape::Prompt(conn)) = (&answer, &shape) {
+            self.hub.follow(*conn, session);
+        }
+        let reply = match (Reply::from_answer(answer), shape) {
+            (Ok(reply), _) => reply,
+            (
+                Err(Incomplete::Opened {
+                    session,
+                    created,
+                    recovered,
+                }),
+                Shape::Open(conn, env, Some(mut record)),
+            ) => {
+                self.hub.follow(conn, &session);
+                self.crew.set_env(&session, env);
+                record.clients = self.hub.hearing(&session) as u64;
+                Reply::SessionOpen(Box::new(SessionOpenResult {
+                    session: *record,
+                    created,
+                    recovered,
+                }))
+            }
+            (Err(Incomplete::Waited { timed_out }), Shape::Runs(runs)) => {
+                self.waited(&runs, timed_out)?
+            }
+            (Err(Incomplete::Waited { timed_out }), Shape::Session(session)) => {
+                self.session_waited(&session, timed_out)?
+            }
+            (Err(Incomplete::Opened { .. } | Incomplete::Waited { .. }), _) => {
+                unreachable!("an answer has the shape of its question")
+            }
+        };
+        responder.answer(Ok(reply));
+        Ok(())
+    }
+
+    /// Tells of every session and inbox that the batch changed, once each, as it is now.
+    pub(crate) fn tell_latest(&mut self) -> Result<(), StoreError> {
+        for session in std::mem::take(&mut self.changed) {
+            if self.hub.is_heard(&session)
+                && let Some(record) = self.session_record(&session)?
+            {
+                let json = Notification::SessionChanged(Box::new(record)).to_json();
+                self.hub.session_changed(&session, &json);
+            }
+        }
+        for session in std::mem::take(&mut self.inboxes) {
+            if self.hub.is_heard(&session) {
+                let json = self.inbox_note(&session);
+                self.hub.inbox_changed(&session, &json);
+            }
+        }
+        Ok(())
+    }
+
+    fn inbox_note(&self, session: &SessionId) -> String {
+        let pending = self.engine.pending(session);
+        Notification::InboxChanged(InboxChanged {
+            session_id: session.clone(),
+            pending,
+            leased: 0,
+        })
+        .to_json()
+    }
+
+    /// Tells a client what it missed: durable events from the log, in order, then the latest of everything else.
+    fn catch_up(&mut self, conn: ConnId) -> Result<(), StoreError> {
+        let Some(mut owed) = self.hub.owed(conn) else {
+            return Ok(());
+        };
+        if let Some(after) = owed.after {
+            owed.after = self.replay(conn, after)?;
+        }
+        if owed.after.is_none() {
+            self.tell_owed(conn, &mut owed)?;
+        }
+        self.hub.still_owed(conn, owed);
+        Ok(())
+    }
+
+    /// Tells durable events from the log; returns where to go on if the client does not read fast enough.
+    fn replay(
+        &mut self,
+        conn: ConnId,
+        mut after: Option<EventNo>,
+    ) -> Result<Option<Option<EventNo>>, StoreError> {
+        let Some(client) = self.hub.client(conn) else {
+            return Ok(None);
+        };
+        let (link, sessions) = (client.link.clone(), client.sessions());
+        loop {
+            // What this batch has still to tell is in the log already; it comes in its turn.
+            let mut events = self.store.events(after, sessions.as_deref(), PAGE)?;
+            events.retain(|event| Some(event.no) <= self.told);
+            if events.is_empty() {
+                return Ok(None);
+            }
+            for event in events {
+                let (session, run) = (&event.completion.session, &event.completion.run_id);
+                let client = self.hub.client(conn);
+                let told = client.is_some_and(|client| client.tell_dropped(session, run));
+                if !told || !link.offer(self.completed_note(&event.completion, event.no)) {
+                    return Ok(Some(after));
+                }
+                after = Some(event.no);
+            }
+        }
+    }
+
+    fn tell_owed(&mut self, conn: ConnId, owed: &mut Owed) -> Result<(), StoreError> {
+        let Some(link) = self.hub.client(conn).map(|client| client.link.clone()) else {
+            return Ok(());
+        };
+        while let Some((run, json)) = owed.runs.pop_first() {
+            if !link.offer(json.to_string()) {
+                owed.runs.insert(run, json);
+                return Ok(());
+            }
+        }
+        while let Some(session) = owed.sessions.pop_first() {
+            let Some(record) = self.session_record(&session)? else {
+                continue;
+            };
+            if !link.offer(Notification::SessionChanged(Box::new(record)).to_json()) {
+                owed.sessions.insert(session);
+                return Ok(());
+            }
+        }
+        while let Some(session) = owed.inboxes.pop_first() {
+            if !link.offer(self.inbox_note(&session)) {
+                owed.inboxes.insert(session);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stream, as clients know it.
+pub(crate) fn shown(stream: Stream) -> StreamView {
+    match stream {
+        Stream::Stdout => StreamView::Stdout,
+        Stream::Stderr => StreamView::Stderr,
+    }
+}
+
+/// An ending's texts, cut so that its completion fits a line.
+pub(crate) fn cut(ending: &mut Ending, limits: &Limits) {
+    let limit = usize::try_from(limits.text_bytes).unwrap_or(usize::MAX);
+    let kept = cut::last_encoded(&ending.text, limit);
+    if kept.len() < ending.text.len() {
+        ending.text = kept.into();
+        ending.truncated = true;
+    }
+}

@@ -1,0 +1,482 @@
+//! What clients ask for, made into what the engine understands: everything that it needs to know is looked up here.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::core::{Asked, Core, Shape, Then, ticket};
+use super::crew::Env;
+use super::hub::{Audience, ConnId};
+use crate::domain::{AgentRef, AgentSpec, Prompt, RunId, SessionId};
+use crate::engine::{AgentTraits, Ask, Batch, CancelAsk, IfBusy, Input, OpenAsk, Prior, PromptAsk};
+use crate::protocol::{
+    AgentParam, CancelParams, CancelScope, CancelTarget, Cursor, InitializeParams,
+    PermissionRespondParams, PromptParams, Recover, Reply, Request, RpcError, RunWaitParams,
+    SessionCloseParams, SessionOpenParams, SessionWaitParams, Sessions, ShutdownMode,
+    ShutdownParams, Until,
+};
+use crate::store::StoreError;
+use crate::wire::Call;
+
+/// What a request comes to.
+enum Way {
+    /// The engine decides.
+    Ask(Box<Ask>, Shape),
+    /// It is refused, or answered by looking.
+    Reply(Result<Reply, RpcError>),
+}
+
+/// A refusal, or a store that failed.
+pub(crate) enum Trouble {
+    Refused(RpcError),
+    Store(StoreError),
+}
+
+impl From<RpcError> for Trouble {
+    fn from(error: RpcError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Core {
+    /// Takes a call: what it asks for is decided now, and answered after the commit.
+    pub(crate) fn call(
+        &mut self,
+        conn: ConnId,
+        call: Call,
+        batch: &mut Batch<Then>,
+    ) -> Result<(), StoreError> {
+        let Call {
+            no,
+            request,
+            responder,
+        } = call;
+        let from = ticket(conn, no);
+        let first = self
+            .hub
+            .client(conn)
+            .is_some_and(|client| !std::mem::replace(&mut client.greeted, true));
+        if matches!(request, Request::Exit) {
+            responder.answer(Ok(Reply::Null));
+            return self.left(conn, batch);
+        }
+        let way = match self.way(conn, first, request, batch) {
+            Ok(way) => way,
+            Err(Trouble::Refused(error)) => Way::Reply(Err(error)),
+            Err(Trouble::Store(error)) => {
+                self.asked.insert(
+                    from,
+                    Asked {
+                        responder,
+                        shape: Shape::Plain,
+                    },
+                );
+                return Err(error);
+            }
+        };
+        match way {
+            Way::Ask(ask, shape) => {
+                let opened = if let Ask::Open(open) = &*ask {
+                    Some(open.session.clone())
+                } else {
+                    None
+                };
+                self.asked.insert(from, Asked { responder, shape });
+                self.step(Input::Ask { from, ask: *ask }, batch)?;
+                let record = match opened {
+                    Some(session) => self.session_record(&session)?.map(Box::new),
+                    None => None,
+                };
+                if let Some(Asked {
+                    shape: Shape::Open(_, _, kept),
+                    ..
+                }) = self.asked.get_mut(&from)
+                {
+                    *kept = record;
+                }
+                Ok(())
+            }
+            Way::Reply(reply) => {
+                self.asked.insert(
+                    from,
+                    Asked {
+                        responder,
+                        shape: Shape::Plain,
+                    },
+                );
+                batch.push(Then::Reply(from, Box::new(reply)));
+                if first {
+                    // One that resumes is told what it missed, once it has its answer.
+                    batch.push(Then::CatchUp(conn));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn way(
+        &mut self,
+        conn: ConnId,
+        first: bool,
+        request: Request,
+        batch: &mut Batch<Then>,
+    ) -> Result<Way, Trouble> {
+        Ok(match request {
+            Request::Initialize(params) => Way::Reply(Ok(self.initialize(conn, first, params)?)),
+            Request::Shutdown(params) => self.shutdown(&params),
+            Request::Prompt(params) => {
+                let ask = self.prompt(params, batch)?;
+                Way::Ask(Box::new(Ask::Prompt(Box::new(ask))), Shape::Prompt(conn))
+            }
+            Request::Cancel(params) => Way::Ask(
+                Box::new(Ask::Cancel(self.cancel(params, batch)?)),
+                Shape::Plain,
+            ),
+            Request::RunWait(params) => self.run_wait(&params)?,
+            Request::SessionOpen(params) => {
+                let (ask, env) = self.session_open(*params, batch)?;
+                Way::Ask(
+                    Box::new(Ask::Open(Box::new(ask))),
+                    Shape::Open(conn, env, None),
+                )
+            }
+            Request::SessionClose(SessionCloseParams {
+                session_id: session,
+                purge,
+            }) => {
+                self.know(&session, batch)?;
+                Way::Ask(
+                    Box::new(Ask::Close {
+                        session,
+                        purge: purge.unwrap_or(false),
+                    }),
+                    Shape::Plain,
+                )
+            }
+            Request::SessionWait(SessionWaitParams {
+                session_id: session,
+                until,
+                timeout_ms,
+            }) => {
+                self.know(&session, batch)?;
+                let ask = Ask::WaitSession {
+                    session: session.clone(),
+                    settled: until == Until::Settled,
+                    timeout_ms,
+                };
+                Way::Ask(Box::new(ask), Shape::Session(session))
+            }
+            Request::PermissionRespond(params) => {
+                Way::Ask(Box::new(self.respond(params)?), Shape::Plain)
+            }
+            Request::Exit => Way::Reply(Ok(Reply::Null)),
+            looking @ (Request::RunGet(_)
+            | Request::RunList(_)
+            | Request::RunOutput(_)
+            | Request::RunInput(_)
+            | Request::SessionGet(_)
+            | Request::SessionList(_)
+            | Request::Subscribe(_)
+            | Request::EventsReplay(_)
+            | Request::AgentList
+            | Request::Stats) => Way::Reply(Ok(self.look(conn, looking)?)),
+        })
+    }
+
+    fn initialize(
+        &mut self,
+        conn: ConnId,
+        first: bool,
+        params: InitializeParams,
+    ) -> Result<Reply, Trouble> {
+        if let Some(Sessions::These(sessions)) = &params.sessions {
+            for session in sessions {
+                self.must_know(session)?;
+            }
+        }
+        let told = self.told;
+        let Some(client) = self.hub.client(conn) else {
+            return Ok(Reply::Null);
+        };
+        if std::mem::replace(&mut client.initialized, true) {
+            return Err(RpcError::already_initialized().into());
+        }
+        let mut resumed = false;
+        if let Some(cursor) = &params.resume_from {
+            if !first {
+                let why = "a client resumes with its first message: what it was told before this one is already behind it";
+                return Err(RpcError::invalid_params("resumeFrom", why).into());
+            }
+            client.audience = Audience::All;
+            let pruned = self.store.pruned_to()?;
+            let after = Cursor::parse(cursor)
+                .filter(|cursor| &*cursor.store == self.store.id())
+                .map(|cursor| cursor.no);
+            if let Some(after) = after.filter(|after| *after >= pruned && *after <= told) {
+                resumed = true;
+                self.hub.fall_behind(conn, after);
+            }
+        }
+        if let Some(sessions) = params.sessions
+            && let Some(client) = self.hub.client(conn)
+        {
+            client.audience = sessions.into();
+        }
+        if let Some(pid) = params.process_id {
+            let watch = super::watch::process(pid, self.tell_outside.clone());
+            watch.map_err(|error| {
+                RpcError::internal(format!("processId can't be watched: {error}"))
+            })?;
+        }
+        Ok(self.welcome(resumed))
+    }
+
+    fn shutdown(&mut self, params: &ShutdownParams) -> Way {
+        let (mode, timeout_ms) = params.plan(self.engine.limits());
+        Way::Ask(
+            Box::new(Ask::Shutdown {
+                finish: mode == ShutdownMode::Finish,
+                timeout_ms,
+            }),
+            Shape::Plain,
+        )
+    }
+
+    fn prompt(
+        &mut self,
+        params: PromptParams,
+        batch: &mut Batch<Then>,
+    ) -> Result<PromptAsk, Trouble> {
+        params.check(self.engine.limits())?;
+        self.may_take(&params, batch)?;
+        let prompt = Prompt::from(params.prompt);
+        let prior = match &params.run_id {
+            None => None,
+            Some(id) => self.store.run(id)?.map(|stored| Prior {
+                session: stored.row.session,
+                seq: stored.row.seq,
+                same_prompt: stored.prompt == prompt,
+            }),
+        };
+        if let Some(replaced) = &params.replaces
+            && prior.is_none()
+            && self.store.run(replaced)?.is_none()
+        {
+            return Err(RpcError::run_not_found(replaced).into());
+        }
+        let known = self.know(&params.session_id, batch)?;
+        let open = match &self.config.default_agent {
+            Some(name) if !known => {
+                Some(self.open_by_default(params.session_id.clone(), name.clone()))
+            }
+            Some(_) | None => None,
+        };
+        Ok(PromptAsk {
+            session: params.session_id,
+            run: params.run_id.unwrap_or_else(fresh_run),
+            prior,
+            prompt,
+            if_busy: params.if_busy.unwrap_or(IfBusy::Queue),
+            replaces: params.replaces,
+            timeout_ms: params.timeout_ms,
+            queue_timeout_ms: params.queue_timeout_ms,
+            notify: params.notify,
+            permissions: params.permissions,
+            traceparent: params.traceparent,
+            open,
+        })
+    }
+
+    /// Whether the session's agent can be given such a prompt. What there is no agent for is refused by the engine.
+    fn may_take(&mut self, params: &PromptParams, batch: &mut Batch<Then>) -> Result<(), Trouble> {
+        let Some(other) = params.prompt.first_other() else {
+            return Ok(());
+        };
+        self.know(&params.session_id, batch)?;
+        let agent = match self.engine.session_view(&params.session_id) {
+            Some(view) => Some(view.session.agent),
+            None => self.config.default_agent.clone().map(AgentRef::Named),
+        };
+        let spec = agent.as_ref().and_then(|agent| self.spec(agent));
+        if spec.is_some_and(|spec| spec.kind.takes_only_text()) {
+            let why = "the session's agent takes only blocks of type `text`";
+            return Err(RpcError::unsupported(&format!("prompt[{other}]"), why).into());
+        }
+        Ok(())
+    }
+
+    fn open_by_default(&self, session: SessionId, name: Arc<str>) -> OpenAsk {
+        let agent = AgentRef::Named(name);
+        OpenAsk {
+            session,
+            traits: self.traits(&agent),
+            agent: Some(agent),
+            cwd: None,
+            default_cwd: self.identity.cwd.clone(),
+            env_names: None,
+            parent: None,
+            ancestors: Vec::new(),
+            title: None,
+            timeout_ms: None,
+            permissions: None,
+            cancel_recovered: false,
+        }
+    }
+
+    fn cancel(
+        &mut self,
+        params: CancelParams,
+        batch: &mut Batch<Then>,
+    ) -> Result<CancelAsk, Trouble> {
+        Ok(match params.target()? {
+            CancelTarget::Session(session, scope) => {
+                self.know(&session, batch)?;
+                match scope {
+                    CancelScope::All => CancelAsk::All(session),
+                    CancelScope::Queued => CancelAsk::Queued(session),
+                }
+            }
+            CancelTarget::Run(run) => {
+                let known = self.is_known(&run)?;
+                CancelAsk::Run { run, known }
+            }
+        })
+    }
+
+    fn run_wait(&mut self, params: &RunWaitParams) -> Result<Way, Trouble> {
+        params.check(self.engine.limits())?;
+        let runs = params.runs();
+        let mut pending = Vec::new();
+        for run in &runs {
+            if self.engine.run_view(run).is_some() {
+                pending.push(run.clone());
+            } else if self.store.run(run)?.is_none() {
+                return Err(RpcError::run_not_found(run).into());
+            }
+        }
+        let need = params.need().saturating_sub(runs.len() - pending.len());
+        let ask = Ask::WaitRuns {
+            pending,
+            need,
+            timeout_ms: params.timeout_ms,
+        };
+        Ok(Way::Ask(Box::new(ask), Shape::Runs(runs)))
+    }
+
+    fn session_open(
+        &mut self,
+        params: SessionOpenParams,
+        batch: &mut Batch<Then>,
+    ) -> Result<(OpenAsk, Env), Trouble> {
+        let session = params.session_id.unwrap_or_else(fresh_session);
+        let known = self.know(&session, batch)?;
+        let stored = self.engine.session_view(&session).map(|view| view.session);
+        let mut env = self.crew.env(&session);
+        let mut given = params.env.is_some();
+        let agent = match params.agent {
+            Some(AgentParam::Named(name)) => Some(AgentRef::Named(name)),
+            Some(AgentParam::Inline(object)) => {
+                let stored = object.stored();
+                env.agent = object.env.unwrap_or_default();
+                given |= !env.agent.is_empty();
+                Some(AgentRef::Inline(stored.into()))
+            }
+            None if known => None,
+            None => self.config.default_agent.clone().map(AgentRef::Named),
+        };
+        if let Some(variables) = params.env {
+            env.session = variables;
+        }
+        let names = || {
+            env.session
+                .keys()
+                .chain(env.agent.keys())
+                .map(|name| Arc::from(name.as_str()))
+                .collect()
+        };
+        let ancestors = match &params.parent {
+            Some(parent) => self.store.ancestors(parent)?,
+            None => Vec::new(),
+        };
+        let traits = agent
+            .as_ref()
+            .or(stored.as_ref().map(|stored| &stored.agent))
+            .and_then(|agent| self.traits(agent));
+        let ask = OpenAsk {
+            session,
+            agent,
+            traits,
+            cwd: params.cwd,
+            default_cwd: self.identity.cwd.clone(),
+            env_names: given.then(names),
+            parent: params.parent,
+            ancestors,
+            title: params.title,
+            timeout_ms: params.timeout_ms,
+            permissions: params.permissions,
+            cancel_recovered: params.recover == Some(Recover::Cancel),
+        };
+        Ok((ask, env))
+    }
+
+    fn respond(&mut self, params: PermissionRespondParams) -> Result<Ask, Trouble> {
+        let known = self.is_known(&params.run_id)?;
+        Ok(Ask::Respond {
+            run: params.run_id,
+            known,
+            request: params.request_id,
+            option: params.option_id,
+        })
+    }
+
+    /// Whether a run has ever been accepted, and not pruned.
+    fn is_known(&mut self, run: &RunId) -> Result<bool, StoreError> {
+        Ok(self.engine.run_view(run).is_some() || self.store.run(run)?.is_some())
+    }
+
+    /// Tells the engine of a stored session before something is asked of it; `false` if there is none.
+    pub(crate) fn know(
+        &mut self,
+        session: &SessionId,
+        batch: &mut Batch<Then>,
+    ) -> Result<bool, StoreError> {
+        if self.engine.knows(session) {
+            return Ok(true);
+        }
+        let Some(stored) = self.store.session(session)? else {
+            return Ok(false);
+        };
+        let agent = self.traits(&stored.agent);
+        self.step(
+            Input::Know {
+                session: stored,
+                agent,
+            },
+            batch,
+        )?;
+        Ok(true)
+    }
+
+    /// The agent that a session names, complete; `None` if it is not configured (any more).
+    pub(crate) fn spec(&self, agent: &AgentRef) -> Option<AgentSpec> {
+        super::resolve(agent, &self.config)
+    }
+
+    fn traits(&self, agent: &AgentRef) -> Option<AgentTraits> {
+        self.spec(agent).as_ref().map(super::traits_of)
+    }
+}
+
+fn fresh_run() -> RunId {
+    RunId::parse(&Uuid::now_v7().to_string()).expect("a UUID is an id")
+}
+
+fn fresh_session() -> SessionId {
+    SessionId::parse(&Uuid::now_v7().to_string()).expect("a UUID is an id")
+}

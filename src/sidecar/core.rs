@@ -1,0 +1,325 @@
+//! The loop: one plain thread that takes every input that is ready, steps the engine for each, commits once, and then acts.
+//!
+//! While it commits, further inputs pile up behind it and share the next commit: that is the group commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::clock::Clock;
+use super::config::Config;
+use super::crew::{Crew, Env};
+use super::hub::{ConnId, Hub};
+use super::leave::Leaving;
+use super::output::Outputs;
+use super::watch::Outside;
+use crate::agents::{Chunk, Event, News};
+use crate::domain::{EventNo, RunId, Seq, SessionId};
+use crate::engine::{Act, Batch, Engine, Input, Report, Ticket};
+use crate::protocol::{Reply, RpcError, SessionRecord};
+use crate::store::{Retention, Store, StoreError};
+use crate::wire::{Arrival, Call, Connection, Responder};
+
+/// Inputs that share one commit at the most.
+const BATCH: usize = 1_024;
+/// Ended runs between two looks at the retention.
+const PRUNE_EVERY: u32 = 256;
+/// Rows that one look removes at the most, so that no batch waits long for it.
+const PRUNE_ROWS: usize = 512;
+/// How long requests are still answered after the store has failed.
+const LINGER: Duration = Duration::from_millis(300);
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
+
+/// What reaches the loop.
+pub(crate) enum Msg {
+    /// A client is attached; whether agents wait for it to read.
+    Joined(ConnId, Connection, bool),
+    /// Something arrived from a client.
+    Arrived(ConnId, Arrival),
+    /// An agent has news.
+    News(News),
+    /// No process of a session is left.
+    Gone(SessionId),
+    /// Something happened outside.
+    Outside(Outside),
+}
+
+/// What happens after the commit, in order.
+pub(crate) enum Then {
+    /// The engine's act.
+    Act(Act),
+    /// An answer to a question that changed nothing.
+    Reply(Ticket, Box<Result<Reply, RpcError>>),
+    /// Output, on its way to whoever hears of it.
+    Output(Seq, Chunk),
+    /// A client is told what it missed.
+    CatchUp(ConnId),
+}
+
+impl From<Act> for Then {
+    fn from(act: Act) -> Self {
+        Self::Act(act)
+    }
+}
+
+/// A question that has no answer yet.
+pub(crate) struct Asked {
+    pub(crate) responder: Responder,
+    pub(crate) shape: Shape,
+}
+
+/// What an answer is made into.
+pub(crate) enum Shape {
+    /// As it comes.
+    Plain,
+    /// Of a prompt: the asker hears of the session from here on.
+    Prompt(ConnId),
+    /// Of an opening: the asker hears of the session, and its variables are kept. The record is as the opening left it, whatever was
+    /// asked after it.
+    Open(ConnId, Env, Option<Box<SessionRecord>>),
+    /// The records of these runs.
+    Runs(Vec<RunId>),
+    /// The state of this session.
+    Session(SessionId),
+}
+
+/// The world around the engine.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) engine: Engine,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) hub: Hub,
+    pub(crate) crew: Crew,
+    pub(crate) outputs: Outputs,
+    pub(crate) asked: BTreeMap<Ticket, Asked>,
+    pub(crate) changed: BTreeSet<SessionId>,
+    pub(crate) inboxes: BTreeSet<SessionId>,
+    /// The newest durable event that clients were told of.
+    pub(crate) told: Option<EventNo>,
+    pub(crate) leaving: Leaving,
+    pub(crate) identity: super::Identity,
+    pub(crate) tell_outside: std::sync::Arc<dyn Fn(Outside) + Send + Sync>,
+    pub(crate) inputs: Receiver<Msg>,
+    /// Whether the batch under way writes anything.
+    pub(crate) wrote: bool,
+    pub(crate) commits: u64,
+    /// Bytes that agents said after their run had ended.
+    pub(crate) dropped_output_bytes: u64,
+    pub(crate) ended_since_prune: u32,
+}
+
+impl Core {
+    /// Runs until the last client has left and all is in order, or the store fails.
+    pub(crate) fn run(mut self, recovered: Vec<Then>) -> Result<(), StoreError> {
+        // Nobody is attached yet: what recovery changed is told to nobody, and read from the log by those who resume.
+        let told = recovered
+            .into_iter()
+            .try_for_each(|then| self.execute(then));
+        let told = told.and_then(|()| self.tell_latest());
+        let ended = told.and_then(|()| self.serve());
+        if let Err(error) = &ended {
+            tracing::error!("{error}");
+            self.refuse_all(error);
+        }
+        self.depart();
+        ended
+    }
+
+    fn serve(&mut self) -> Result<(), StoreError> {
+        self.ended_since_prune = PRUNE_EVERY;
+        while !self.leaving.is_over() {
+            self.prune()?;
+            let mut batch = Batch::default();
+            let mut next = self.next();
+            let mut taken = 0;
+            while let Some(msg) = next.take() {
+                self.take(msg, &mut batch)?;
+                taken += 1;
+                if taken < BATCH {
+                    next = self.inputs.try_recv().ok();
+                }
+            }
+            if self
+                .engine
+                .deadline()
+                .is_some_and(|due| due <= self.clock.now().mono)
+            {
+                self.step(Input::Tick, &mut batch)?;
+            }
+            self.commit(batch)?;
+        }
+        Ok(())
+    }
+
+    /// The next thing that happened; none when only time has passed.
+    fn next(&mut self) -> Option<Msg> {
+        let received = match self.engine.deadline() {
+            None => self
+                .inputs
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => self.inputs.recv_timeout(self.clock.until(due)),
+        };
+        match received {
+            Ok(msg) => Some(msg),
+            Err(RecvTimeoutError::Timeout) => None,
+            // INVARIANT: `tell_outside` holds a sender for as long as the loop runs.
+            Err(RecvTimeoutError::Disconnected) => unreachable!("the loop's own sender is gone"),
+        }
+    }
+
+    fn take(&mut self, msg: Msg, batch: &mut Batch<Then>) -> Result<(), StoreError> {
+        match msg {
+            Msg::Joined(conn, link, paced) => {
+                self.hub.join(conn, link, paced);
+                self.step(Input::Clients(self.hub.present()), batch)
+            }
+            Msg::Arrived(conn, arrival) => self.arrived(conn, arrival, batch),
+            Msg::News(news) => self.news(news, batch),
+            Msg::Gone(session) => {
+                let owed = self.store.owed(&session)?;
+                self.step(Input::Released { session, owed }, batch)
+            }
+            Msg::Outside(outside) => self.outside(outside, batch),
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        conn: ConnId,
+        arrival: Arrival,
+        batch: &mut Batch<Then>,
+    ) -> Result<(), StoreError> {
+        match arrival {
+            Arrival::Calls(calls) => {
+                let mut calls = calls.into_iter();
+                while let Some(call) = calls.next() {
+                    if let Err(error) = self.call(conn, call, batch) {
+                        refuse_calls(calls, &error);
+                        return Err(error);
+                    }
+                }
+                Ok(())
+            }
+            Arrival::Cancel(no) => self.step(Input::Withdraw(ticket(conn, no)), batch),
+            Arrival::Drained => {
+                batch.push(Then::CatchUp(conn));
+                Ok(())
+            }
+            Arrival::Closed => self.left(conn, batch),
+        }
+    }
+
+    fn news(
+        &mut self,
+        News { seq, event }: News,
+        batch: &mut Batch<Then>,
+    ) -> Result<(), StoreError> {
+        let report = match event {
+            Event::Active => Report::Active,
+            Event::Output(chunk) => {
+                let watched = self
+                    .outputs
+                    .turn(seq)
+                    .is_some_and(|ring| self.engine.watches_stall(&ring.session));
+                batch.push(Then::Output(seq, chunk));
+                if !watched {
+                    return Ok(());
+                }
+                Report::Spoke
+            }
+            Event::Parked(question) => Report::Parked(question),
+            Event::Ended {
+                verdict,
+                mut ending,
+                taken,
+            } => {
+                super::acts::cut(&mut ending, self.engine.limits());
+                Report::Ended {
+                    verdict,
+                    ending,
+                    taken,
+                }
+            }
+        };
+        self.step(Input::Report { seq, report }, batch)
+    }
+
+    /// One step of the engine; its writes go to the open transaction.
+    pub(crate) fn step(&mut self, input: Input, batch: &mut Batch<Then>) -> Result<(), StoreError> {
+        let effects = self.engine.step(self.clock.now(), input);
+        batch.add(effects, |writes| {
+            self.wrote = true;
+            self.store.apply(writes)
+        })
+    }
+
+    /// Makes the batch durable, and only then does what it says.
+    fn commit(&mut self, batch: Batch<Then>) -> Result<(), StoreError> {
+        let thens = batch.commit(|| self.store.commit())?;
+        self.commits += u64::from(std::mem::take(&mut self.wrote));
+        for then in thens {
+            self.execute(then)?;
+        }
+        self.tell_latest()
+    }
+
+    /// Removes what is past its retention, a little at a time, and in a transaction of its own: nobody is promised an event in the batch
+    /// that removes it.
+    fn prune(&mut self) -> Result<(), StoreError> {
+        if self.ended_since_prune < PRUNE_EVERY {
+            return Ok(());
+        }
+        let limits = self.engine.limits();
+        let days = i64::try_from(limits.retain_days).unwrap_or(i64::MAX);
+        let ended_before = self
+            .clock
+            .now()
+            .wall
+            .0
+            .saturating_sub(days.saturating_mul(DAY_MS));
+        let retention = Retention {
+            ended_before: crate::domain::Wall(ended_before),
+            keep_runs: limits.retain_runs,
+            at_most: PRUNE_ROWS,
+        };
+        let went = self.store.prune(retention)?;
+        self.store.commit()?;
+        // A full sweep was not enough: the next batch goes on with it.
+        self.ended_since_prune = if went >= PRUNE_ROWS { PRUNE_EVERY } else { 0 };
+        Ok(())
+    }
+
+    /// The store failed: whoever waits, and whoever asks before we are gone, learns that nothing was done for it.
+    fn refuse_all(&mut self, error: &StoreError) {
+        for (_, asked) in std::mem::take(&mut self.asked) {
+            asked.responder.answer(Err(super::store_error(error)));
+        }
+        let end = Instant::now() + LINGER;
+        while let Ok(msg) = self
+            .inputs
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            match msg {
+                Msg::Joined(conn, link, paced) => self.hub.join(conn, link, paced),
+                Msg::Arrived(_, Arrival::Calls(calls)) => refuse_calls(calls, error),
+                Msg::Arrived(_, Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed)
+                | Msg::News(_)
+                | Msg::Gone(_)
+                | Msg::Outside(_) => {}
+            }
+        }
+    }
+}
+
+fn refuse_calls(calls: impl IntoIterator<Item = Call>, error: &StoreError) {
+    for call in calls {
+        call.responder.answer(Err(super::store_error(error)));
+    }
+}
+
+/// Names a call of a connection for the engine.
+pub(crate) fn ticket(conn: ConnId, no: u64) -> Ticket {
+    Ticket((conn.0 << 40) | (no & ((1 << 40) - 1)))
+}

@@ -1,0 +1,169 @@
+//! The agents of the sessions: opened at their first turn, let go at the close.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::agents::{self, Agent, Guards, Order, Setup, Tell, Turn};
+use crate::domain::{AgentSpec, SessionId};
+
+/// Every session's agent and what it is started with.
+pub(crate) struct Crew {
+    runtime: tokio::runtime::Handle,
+    guards: Guards,
+    tell: Tell,
+    gone: Arc<dyn Fn(SessionId) + Send + Sync>,
+    store: String,
+    agents: BTreeMap<SessionId, Agent>,
+    env: BTreeMap<SessionId, Env>,
+    /// Sessions whose agent was started with variables that were replaced.
+    stale: BTreeSet<SessionId>,
+}
+
+/// Variables that came with a session. They live in memory only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Env {
+    /// Given for the session.
+    pub(crate) session: BTreeMap<String, String>,
+    /// Given for its inline agent.
+    pub(crate) agent: BTreeMap<String, String>,
+}
+
+impl Crew {
+    /// A crew without agents. `tell` hears their news; `gone` hears when no process of a released session is left.
+    pub(crate) fn new(
+        runtime: tokio::runtime::Handle,
+        guards: Guards,
+        store: String,
+        tell: Tell,
+        gone: Arc<dyn Fn(SessionId) + Send + Sync>,
+    ) -> Self {
+        Self {
+            runtime,
+            guards,
+            tell,
+            gone,
+            store,
+            agents: BTreeMap::new(),
+            env: BTreeMap::new(),
+            stale: BTreeSet::new(),
+        }
+    }
+
+    /// What a session was opened with.
+    pub(crate) fn env(&self, session: &SessionId) -> Env {
+        self.env.get(session).cloned().unwrap_or_default()
+    }
+
+    /// Remembers what a session is opened with. An agent that was started with something else is replaced at its next turn.
+    pub(crate) fn set_env(&mut self, session: &SessionId, env: Env) {
+        if self.env(session) != env {
+            self.env.insert(session.clone(), env);
+            if self.agents.contains_key(session) {
+                self.stale.insert(session.clone());
+            }
+        }
+    }
+
+    /// Begins a turn, with the session's agent or a new one.
+    pub(crate) fn begin(&mut self, session: &SessionId, spec: AgentSpec, cwd: &str, turn: Turn) {
+        let former = if self.stale.remove(session) {
+            self.agents.remove(session)
+        } else {
+            None
+        };
+        if !self.agents.contains_key(session) {
+            let mut agent = self.open(session, spec, cwd);
+            if let Some(former) = former {
+                agent = self.after(former, agent);
+            }
+            self.agents.insert(session.clone(), agent);
+        }
+        self.order(session, Order::Begin(turn));
+    }
+
+    /// An agent that hears its first order only when nothing of the former one is left.
+    fn after(&self, former: Agent, next: Agent) -> Agent {
+        let (orders, mut inbox) = mpsc::unbounded_channel();
+        let gone = self.runtime.spawn(async move {
+            drop(former.orders);
+            let _ = former.gone.await;
+            while let Some(order) = inbox.recv().await {
+                let _ = next.orders.send(order);
+            }
+            drop(next.orders);
+            let _ = next.gone.await;
+        });
+        Agent { orders, gone }
+    }
+
+    fn open(&self, session: &SessionId, mut spec: AgentSpec, cwd: &str) -> Agent {
+        let mut env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        if let Some(given) = self.env.get(session) {
+            env.extend(given.session.clone());
+            spec.env.extend(given.agent.clone());
+        }
+        env.insert("TURNLANE_STORE".into(), self.store.clone());
+        env.insert("TURNLANE_SESSION".into(), session.as_str().into());
+        let setup = Setup {
+            session: session.clone(),
+            spec: Arc::new(spec),
+            cwd: PathBuf::from(cwd),
+            env: Arc::new(env),
+            guards: self.guards.clone(),
+            tell: self.tell.clone(),
+        };
+        let _inside = self.runtime.enter();
+        agents::open(setup)
+    }
+
+    /// Tells a session's agent something; without one there is nobody to tell.
+    pub(crate) fn order(&self, session: &SessionId, order: Order) {
+        if let Some(agent) = self.agents.get(session) {
+            // An agent's task ends only after its orders do.
+            let _ = agent.orders.send(order);
+        }
+    }
+
+    /// Lets a session's agent go; `gone` is told once nothing of it is left.
+    pub(crate) fn release(&mut self, session: &SessionId, forget: bool) {
+        if forget {
+            self.env.remove(session);
+        }
+        let (gone, session) = (self.gone.clone(), session.clone());
+        self.stale.remove(&session);
+        match self.agents.remove(&session) {
+            None => gone(session),
+            Some(Agent { orders, gone: task }) => {
+                drop(orders);
+                self.runtime.spawn(async move {
+                    let _ = task.await;
+                    gone(session);
+                });
+            }
+        }
+    }
+
+    /// Lets all go and waits, within a bound, until nothing of them is left.
+    pub(crate) fn dismiss(&mut self, within: Duration) {
+        let tasks: Vec<_> = std::mem::take(&mut self.agents)
+            .into_values()
+            .map(|agent| agent.gone)
+            .collect();
+        self.runtime.block_on(async {
+            let all = async {
+                for task in tasks {
+                    let _ = task.await;
+                }
+            };
+            if tokio::time::timeout(within, all).await.is_err() {
+                tracing::warn!("agents did not end in time; their guards end them");
+            }
+        });
+    }
+}

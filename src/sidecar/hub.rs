@@ -1,0 +1,316 @@
+//! Who is attached, what each of them hears, and what happens when one does not read.
+//!
+//! A client that does not read stops nobody: its lossy events are dropped and counted, of its latest-state events only the latest
+//! is kept, and its durable ones are read again from the log once it reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::domain::{EventNo, RunId, SessionId};
+use crate::protocol::{ChunkView, Notification, RunOutput, Sessions, dropped_note};
+use crate::wire::Connection;
+
+/// Names a connection; never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnId(pub(crate) u64);
+
+/// Which sessions a client hears of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Every one.
+    All,
+    /// These.
+    Only(BTreeSet<SessionId>),
+}
+
+impl Audience {
+    fn hears(&self, session: &SessionId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(sessions) => sessions.contains(session),
+        }
+    }
+}
+
+/// An attached client.
+pub(crate) struct Client {
+    pub(crate) link: Connection,
+    pub(crate) audience: Audience,
+    pub(crate) output: bool,
+    /// Whether it has sent anything yet.
+    pub(crate) greeted: bool,
+    pub(crate) initialized: bool,
+    /// Whether it has left: it is still told what happens, but nobody waits for it.
+    pub(crate) left: bool,
+    /// Durable events after this position are to be read from the log.
+    behind: Option<Option<EventNo>>,
+    latest_sessions: BTreeSet<SessionId>,
+    latest_inboxes: BTreeSet<SessionId>,
+    latest_runs: BTreeMap<RunId, Arc<str>>,
+    dropped: BTreeMap<RunId, Dropped>,
+    /// Whether agents wait for it: it misses no output, and while it does not read, what it hears of does not go on.
+    paced: bool,
+    /// Agents go on once these are given back.
+    held: Vec<OwnedSemaphorePermit>,
+}
+
+impl Client {
+    /// The sessions that it hears of; none stands for every one.
+    pub(crate) fn sessions(&self) -> Option<Vec<SessionId>> {
+        match &self.audience {
+            Audience::All => None,
+            Audience::Only(sessions) => Some(sessions.iter().cloned().collect()),
+        }
+    }
+
+    /// Says how much of an ended run's output was dropped, if some was: nothing more of the run comes that could say so.
+    /// `false` when the client does not read; then its completion must wait as well.
+    pub(crate) fn tell_dropped(&mut self, session: &SessionId, run: &RunId) -> bool {
+        let Some(dropped) = self.dropped.get(run) else {
+            return true;
+        };
+        let note = dropped_note(run, session, dropped.offset, dropped.count);
+        let told = self.link.offer(note);
+        if told {
+            self.dropped.remove(run);
+        }
+        told
+    }
+}
+
+/// Output that a client missed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dropped {
+    /// How many pieces.
+    count: u64,
+    /// Where the last of them began.
+    offset: u64,
+}
+
+impl From<Sessions> for Audience {
+    fn from(sessions: Sessions) -> Self {
+        match sessions {
+            Sessions::All(_) => Self::All,
+            Sessions::These(ids) => Self::Only(ids.into_iter().collect()),
+        }
+    }
+}
+
+/// What a client that reads again is still to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Owed {
+    /// Durable events after this position.
+    pub(crate) after: Option<Option<EventNo>>,
+    /// These sessions' records.
+    pub(crate) sessions: BTreeSet<SessionId>,
+    /// These inboxes' counts.
+    pub(crate) inboxes: BTreeSet<SessionId>,
+    /// These runs' states.
+    pub(crate) runs: BTreeMap<RunId, Arc<str>>,
+}
+
+/// All attached clients.
+#[derive(Default)]
+pub(crate) struct Hub {
+    clients: BTreeMap<ConnId, Client>,
+    /// Pieces of output that were dropped because somebody did not read.
+    pub(crate) dropped_events: u64,
+}
+
+impl Hub {
+    /// A client is attached; it hears of nothing yet.
+    pub(crate) fn join(&mut self, conn: ConnId, link: Connection, paced: bool) {
+        let client = Client {
+            link,
+            audience: Audience::Only(BTreeSet::new()),
+            output: true,
+            greeted: false,
+            initialized: false,
+            left: false,
+            behind: None,
+            latest_sessions: BTreeSet::new(),
+            latest_inboxes: BTreeSet::new(),
+            latest_runs: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            paced,
+            held: Vec::new(),
+        };
+        self.clients.insert(conn, client);
+    }
+
+    pub(crate) fn client(&mut self, conn: ConnId) -> Option<&mut Client> {
+        self.clients.get_mut(&conn)
+    }
+
+    /// Clients that are attached and have not left.
+    pub(crate) fn present(&self) -> u32 {
+        let count = self.clients.values().filter(|client| !client.left).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How many clients hear of a session.
+    pub(crate) fn hearing(&self, session: &SessionId) -> usize {
+        self.clients
+            .values()
+            .filter(|client| !client.left && client.audience.hears(session))
+            .count()
+    }
+
+    /// Whether any client hears of a session.
+    pub(crate) fn is_heard(&self, session: &SessionId) -> bool {
+        self.clients
+            .values()
+            .any(|client| client.audience.hears(session))
+    }
+
+    /// A connection hears of what it opened or prompted in.
+    pub(crate) fn follow(&mut self, conn: ConnId, session: &SessionId) {
+        if let Some(Client {
+            audience: Audience::Only(sessions),
+            ..
+        }) = self.clients.get_mut(&conn)
+            && !sessions.contains(session)
+        {
+            sessions.insert(session.clone());
+        }
+    }
+
+    /// Output: lossy. What a client missed is counted in the next piece that it gets of that run.
+    pub(crate) fn output(
+        &mut self,
+        session: &SessionId,
+        run: &RunId,
+        chunks: Vec<ChunkView>,
+        mut credit: Option<OwnedSemaphorePermit>,
+    ) {
+        let note = |chunk: &ChunkView, dropped: Option<u64>| {
+            let (run_id, session_id) = (run.clone(), session.clone());
+            Notification::RunOutput(RunOutput {
+                run_id,
+                session_id,
+                chunk: chunk.clone(),
+                dropped,
+            })
+            .to_json()
+        };
+        for chunk in chunks {
+            let json = note(&chunk, None);
+            for client in self
+                .clients
+                .values_mut()
+                .filter(|client| client.output && client.audience.hears(session))
+            {
+                let dropped = client.dropped.get(run).map(|dropped| dropped.count);
+                let json = dropped.map_or_else(|| json.clone(), |_| note(&chunk, dropped));
+                if client.behind.is_none() && client.link.offer(json.clone()) {
+                    client.dropped.remove(run);
+                } else if client.paced && !client.link.broken() {
+                    client.link.send(json);
+                    client.held.extend(credit.take());
+                } else {
+                    let dropped = client.dropped.entry(run.clone()).or_default();
+                    dropped.count += 1;
+                    dropped.offset = chunk.offset;
+                    self.dropped_events += 1;
+                }
+            }
+        }
+    }
+
+    /// A change of state: every one, or the latest to a client that does not read.
+    pub(crate) fn run_changed(&mut self, session: &SessionId, run: &RunId, json: &str) {
+        let mut shared: Option<Arc<str>> = None;
+        for client in self
+            .clients
+            .values_mut()
+            .filter(|client| client.audience.hears(session))
+        {
+            if client.behind.is_some() || !client.link.offer(json.to_owned()) {
+                let json = shared.get_or_insert_with(|| json.into());
+                client.latest_runs.insert(run.clone(), json.clone());
+            } else {
+                // An earlier state must not be told after this one.
+                client.latest_runs.remove(run);
+            }
+        }
+    }
+
+    /// A durable event: told in its order, or later from the log.
+    pub(crate) fn completed(&mut self, session: &SessionId, run: &RunId, no: EventNo, json: &str) {
+        for client in self.clients.values_mut() {
+            client.latest_runs.remove(run);
+            if !client.audience.hears(session) {
+                client.dropped.remove(run);
+            } else if client.behind.is_none()
+                && !(client.tell_dropped(session, run) && client.link.offer(json.to_owned()))
+            {
+                client.behind = Some(EventNo::new(no.get() - 1));
+            }
+        }
+    }
+
+    /// A session's record, as it is now.
+    pub(crate) fn session_changed(&mut self, session: &SessionId, json: &str) {
+        for client in self
+            .clients
+            .values_mut()
+            .filter(|client| client.audience.hears(session))
+        {
+            if client.behind.is_some() || !client.link.offer(json.to_owned()) {
+                client.latest_sessions.insert(session.clone());
+            }
+        }
+    }
+
+    /// An inbox, as it is now.
+    pub(crate) fn inbox_changed(&mut self, session: &SessionId, json: &str) {
+        for client in self
+            .clients
+            .values_mut()
+            .filter(|client| client.audience.hears(session))
+        {
+            if client.behind.is_some() || !client.link.offer(json.to_owned()) {
+                client.latest_inboxes.insert(session.clone());
+            }
+        }
+    }
+
+    /// From here on a client's durable events come from the log, after this position, until it has caught up.
+    pub(crate) fn fall_behind(&mut self, conn: ConnId, after: Option<EventNo>) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.behind = Some(after);
+        }
+    }
+
+    /// What a client missed, taken out: it is up to date again as far as this is told.
+    pub(crate) fn owed(&mut self, conn: ConnId) -> Option<Owed> {
+        let client = self.clients.get_mut(&conn)?;
+        client.held.clear();
+        Some(Owed {
+            after: client.behind.take(),
+            sessions: std::mem::take(&mut client.latest_sessions),
+            inboxes: std::mem::take(&mut client.latest_inboxes),
+            runs: std::mem::take(&mut client.latest_runs),
+        })
+    }
+
+    /// Puts back what could not be told yet.
+    pub(crate) fn still_owed(&mut self, conn: ConnId, owed: Owed) {
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return;
+        };
+        client.behind = owed.after;
+        client.latest_sessions.extend(owed.sessions);
+        client.latest_inboxes.extend(owed.inboxes);
+        for (run, json) in owed.runs {
+            client.latest_runs.entry(run).or_insert(json);
+        }
+    }
+
+    /// Every connection, for the end.
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Connection> {
+        self.clients.values().map(|client| &client.link)
+    }
+}

@@ -1,0 +1,96 @@
+//! Leaving: every way in which a client goes, and the end of the process in order and in bound.
+
+use std::time::Duration;
+
+use super::config::OnLastDisconnect;
+use super::core::{Core, Then};
+use super::hub::ConnId;
+use super::watch::Outside;
+use crate::engine::{Ask, Batch, Input, Ticket};
+use crate::store::StoreError;
+
+/// The engine's answer to a leave that nobody asked for in words goes to this ticket.
+const OWN: Ticket = Ticket(0);
+/// How long processes of agents may take to go at the end; then their guards see to it.
+const DISMISS: Duration = Duration::from_secs(5);
+/// How long a client may take to read what is left for it.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// How far the end has come.
+#[derive(Debug, Default)]
+pub(crate) struct Leaving {
+    /// The last client has left.
+    asked: bool,
+    /// Nothing is under way any more.
+    stopped: bool,
+    /// A second signal: no more waiting.
+    at_once: bool,
+}
+
+impl Leaving {
+    /// Whether the loop is done.
+    pub(crate) fn is_over(&self) -> bool {
+        self.at_once || (self.asked && self.stopped)
+    }
+
+    /// The engine has stopped.
+    pub(crate) fn stopped(&mut self) {
+        self.stopped = true;
+    }
+}
+
+impl Core {
+    /// A client leaves: by `exit`, or by the end of its input. Its runs belong to their sessions and go on while others are there.
+    pub(crate) fn left(&mut self, conn: ConnId, batch: &mut Batch<Then>) -> Result<(), StoreError> {
+        if let Some(client) = self.hub.client(conn) {
+            client.left = true;
+        }
+        let present = self.hub.present();
+        self.step(Input::Clients(present), batch)?;
+        if present == 0 {
+            self.leave(batch)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A signal, or the death of the process that we serve: the same as its client's leave. A second signal waits for nothing.
+    pub(crate) fn outside(
+        &mut self,
+        outside: Outside,
+        batch: &mut Batch<Then>,
+    ) -> Result<(), StoreError> {
+        tracing::info!("leaving: {outside:?}");
+        let again = self.leaving.asked && !matches!(outside, Outside::OrphanedBy(_));
+        self.leaving.at_once |= again;
+        self.leave(batch)
+    }
+
+    fn leave(&mut self, batch: &mut Batch<Then>) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.leaving.asked, true) {
+            return Ok(());
+        }
+        let limits = self.engine.limits();
+        let (finish, timeout_ms) = match self.config.on_last_disconnect {
+            OnLastDisconnect::Stop => (false, limits.stop_ms),
+            OnLastDisconnect::Finish => (true, limits.finish_ms),
+        };
+        self.step(
+            Input::Ask {
+                from: OWN,
+                ask: Ask::Shutdown { finish, timeout_ms },
+            },
+            batch,
+        )
+    }
+
+    /// The end: no process of an agent stays, and what was said is written, each in bound.
+    pub(crate) fn depart(&mut self) {
+        if !self.leaving.at_once {
+            self.crew.dismiss(DISMISS);
+        }
+        for link in self.hub.links() {
+            link.close(FLUSH);
+        }
+    }
+}

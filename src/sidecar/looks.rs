@@ -1,0 +1,372 @@
+//! Questions that are answered by looking: nothing changes, and nothing waits.
+
+use super::asks::Trouble;
+use super::core::Core;
+use super::hub::ConnId;
+use crate::domain::{EventNo, RunId, RunState, SessionId};
+use crate::engine::SessionView;
+use crate::protocol::{
+    AgentInfo, AgentListResult, CompletionView, Cursor, DurabilityView, EventsReplayParams,
+    InboxView, InitializeResult, PROTOCOL_VERSION, ReplayResult, Reply, Request, Role, RpcError,
+    RunListParams, RunListResult, RunOutputParams, RunOutputResult, RunRecord, RunUnderWay,
+    RunWaitResult, ServerInfo, SessionListParams, SessionListResult, SessionNow, SessionRecord,
+    StatsResult, SubscribeParams, WaitResult, Word, pieces,
+};
+use crate::store::{Durability, RunFilter, StoreError, StoredRun};
+
+/// Bytes of a live run's output that are looked at for its text so far.
+const TEXT_BYTES: usize = 64 << 10;
+/// Rows that are read from the store at a time.
+const PAGE: usize = 64;
+
+impl Core {
+    pub(crate) fn look(&mut self, conn: ConnId, request: Request) -> Result<Reply, Trouble> {
+        Ok(match request {
+            Request::RunGet(params) => Reply::Run(Box::new(self.run_record(&params.run_id)?)),
+            Request::RunList(params) => Reply::RunList(self.run_list(&params)?),
+            Request::RunOutput(params) => Reply::RunOutput(self.run_output(params)?),
+            Request::RunInput(params) => {
+                self.run_record(&params.run_id)?;
+                let why = "its agent has no terminal; `run/input` is for agents of kind `shell`";
+                return Err(RpcError::unsupported("runId", why).into());
+            }
+            Request::SessionGet(params) => {
+                let record = self.session_record(&params.session_id)?;
+                let record =
+                    record.ok_or_else(|| RpcError::session_not_found(&params.session_id))?;
+                Reply::Session(Box::new(record))
+            }
+            Request::SessionList(params) => Reply::SessionList(self.session_list(&params)?),
+            Request::Subscribe(params) => self.subscribe(conn, params)?,
+            Request::EventsReplay(params) => Reply::Replay(self.events_replay(&params)?),
+            Request::AgentList => Reply::AgentList(AgentListResult::fitted(self.agents())),
+            Request::Stats => Reply::Stats(Box::new(self.stats())),
+            Request::Initialize(_)
+            | Request::Shutdown(_)
+            | Request::Exit
+            | Request::Prompt(_)
+            | Request::Cancel(_)
+            | Request::RunWait(_)
+            | Request::SessionOpen(_)
+            | Request::SessionClose(_)
+            | Request::SessionWait(_)
+            | Request::PermissionRespond(_) => unreachable!("these are not answered by looking"),
+        })
+    }
+
+    /// A run as it is now.
+    fn run_record(&mut self, run: &RunId) -> Result<RunRecord, Trouble> {
+        let stored = self
+            .store
+            .run(run)?
+            .ok_or_else(|| RpcError::run_not_found(run))?;
+        Ok(self.record_of(&stored))
+    }
+
+    fn record_of(&self, stored: &StoredRun) -> RunRecord {
+        let record = RunRecord::queued(&stored.row, &stored.prompt, None);
+        if let Some(completion) = &stored.completion {
+            return record.ended(completion);
+        }
+        let Some(view) = self.engine.run_view(&stored.row.id) else {
+            return record;
+        };
+        if view.state == RunState::Queued {
+            return RunRecord::queued(&stored.row, &stored.prompt, Some(view.position));
+        }
+        let ring = self.outputs.run(&stored.row.id);
+        let text = ring.map_or_else(String::new, |ring| ring.tail(TEXT_BYTES));
+        let truncated = ring.is_some_and(|ring| ring.next() > TEXT_BYTES as u64);
+        let record = record.live(
+            view.state,
+            &text.into(),
+            truncated,
+            view.question.as_deref(),
+        );
+        match view.into {
+            Some(host) => record.steered(host),
+            None => record,
+        }
+    }
+
+    fn run_list(&mut self, params: &RunListParams) -> Result<RunListResult, Trouble> {
+        if let Some(session) = &params.session_id {
+            self.must_know(session)?;
+        }
+        if let Some(parent) = params
+            .parent
+            .as_ref()
+            .filter(|parent| !self.engine.owes(parent))
+        {
+            self.must_know(parent)?;
+        }
+        let limit = params.limit(self.engine.limits());
+        let mut filter = RunFilter {
+            session: params.session_id.clone(),
+            notify: params.parent.clone(),
+            ended: params.state.map(|state| state == RunState::Ended),
+            before: params.before,
+            limit: PAGE,
+        };
+        let mut runs = Vec::new();
+        loop {
+            let page = self.store.runs(&filter)?;
+            let last = page.len() < PAGE;
+            for stored in page {
+                filter.before = Some(stored.row.seq);
+                let record = self.record_of(&stored);
+                if params.state.is_some_and(|state| state != record.state) {
+                    continue;
+                }
+                if runs.len() == limit {
+                    return Ok(RunListResult::fitted(runs, true));
+                }
+                runs.push(record);
+            }
+            if last {
+                return Ok(RunListResult::fitted(runs, false));
+            }
+            // What does not fit in a line need not be read.
+            let fitted = RunListResult::fitted(runs, false);
+            if fitted.more {
+                return Ok(fitted);
+            }
+            runs = fitted.runs;
+        }
+    }
+
+    fn run_output(&mut self, params: RunOutputParams) -> Result<RunOutputResult, Trouble> {
+        let from = params.from.unwrap_or(0);
+        let Some(ring) = self.outputs.run(&params.run_id) else {
+            let ended = self.run_record(&params.run_id)?.state == RunState::Ended;
+            return Ok(RunOutputResult::fitted(
+                params.run_id,
+                from,
+                Vec::new(),
+                from,
+                ended,
+            ));
+        };
+        let mut chunks = Vec::new();
+        let mut held = 0;
+        for piece in ring.from(from) {
+            held += piece.bytes.len();
+            chunks.extend(pieces(
+                piece.offset,
+                super::acts::shown(piece.stream),
+                &piece.bytes,
+            ));
+            if held > TEXT_BYTES {
+                break;
+            }
+        }
+        Ok(RunOutputResult::fitted(
+            params.run_id,
+            from,
+            chunks,
+            ring.next(),
+            false,
+        ))
+    }
+
+    fn session_list(&mut self, params: &SessionListParams) -> Result<SessionListResult, Trouble> {
+        let limit = params.limit(self.engine.limits());
+        let stored = self.store.sessions(params.after.as_ref(), limit + 1)?;
+        let more = stored.len() > limit;
+        let mut sessions = Vec::new();
+        for session in stored.into_iter().take(limit) {
+            let view = self.engine.view(session);
+            sessions.push(self.record_of_session(view)?);
+        }
+        Ok(SessionListResult::fitted(sessions, more))
+    }
+
+    /// A session as it is now; `None` if there is none.
+    pub(crate) fn session_record(
+        &mut self,
+        session: &SessionId,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        let view = match self.engine.session_view(session) {
+            Some(view) => view,
+            None => match self.store.session(session)? {
+                Some(stored) => self.engine.view(stored),
+                None => return Ok(None),
+            },
+        };
+        self.record_of_session(view).map(Some)
+    }
+
+    fn record_of_session(&mut self, view: SessionView) -> Result<SessionRecord, StoreError> {
+        let oldest = if view.pending > 0 {
+            self.store.inbox_oldest(&view.session.id)?
+        } else {
+            None
+        };
+        let now = SessionNow {
+            state: view.state,
+            settled: view.settled,
+            queued: view.queued as u64,
+            inbox: InboxView {
+                pending: view.pending,
+                leased: 0,
+                oldest,
+            },
+            clients: self.hub.hearing(&view.session.id) as u64,
+            run: view
+                .run
+                .map(|(run_id, state)| RunUnderWay { run_id, state }),
+        };
+        Ok(SessionRecord::of(&view.session, now))
+    }
+
+    /// An id that was never known is an error: a typing error must not look like silence.
+    pub(crate) fn must_know(&mut self, session: &SessionId) -> Result<(), Trouble> {
+        if self.engine.knows(session) || self.store.session(session)?.is_some() {
+            return Ok(());
+        }
+        Err(RpcError::session_not_found(session).into())
+    }
+
+    fn subscribe(&mut self, conn: ConnId, params: SubscribeParams) -> Result<Reply, Trouble> {
+        let output = params.output.unwrap_or(true);
+        let audience = super::hub::Audience::from(params.sessions);
+        if let super::hub::Audience::Only(sessions) = &audience {
+            for session in sessions {
+                self.must_know(session)?;
+            }
+        }
+        if let Some(client) = self.hub.client(conn) {
+            (client.audience, client.output) = (audience, output);
+        }
+        Ok(Reply::Null)
+    }
+
+    fn events_replay(&mut self, params: &EventsReplayParams) -> Result<ReplayResult, Trouble> {
+        let limit = params.limit(self.engine.limits());
+        let pruned = self.store.pruned_to()?;
+        let Some(after) = Cursor::parse(&params.after) else {
+            return Err(RpcError::invalid_params(
+                "after",
+                "is no cursor: take one that turnlane gave",
+            )
+            .into());
+        };
+        let ours = &*after.store == self.store.id();
+        if !ours || after.no < pruned || after.no > self.engine.last_event() {
+            return Err(RpcError::cursor_expired(&self.cursor(pruned).to_string()).into());
+        }
+        let events = self
+            .store
+            .events(after.no, None, limit.saturating_add(1).min(PAGE))?;
+        let more = events.len() > limit || events.len() == PAGE;
+        let completions = events
+            .iter()
+            .take(limit)
+            .map(|event| CompletionView::of(&event.completion).at(&self.cursor(Some(event.no))))
+            .collect();
+        Ok(ReplayResult::fitted(completions, &after, more))
+    }
+
+    /// A position in our durable log.
+    pub(crate) fn cursor(&self, no: Option<EventNo>) -> Cursor {
+        Cursor {
+            store: self.store.id().into(),
+            no,
+        }
+    }
+
+    fn agents(&self) -> Vec<AgentInfo> {
+        let default = self.config.default_agent.as_ref();
+        self.config
+            .agents
+            .values()
+            .map(|spec| AgentInfo::of(spec, Some(&spec.name) == default))
+            .collect()
+    }
+
+    fn stats(&self) -> StatsResult {
+        let counts = self.engine.counts();
+        StatsResult {
+            role: Role::Owner,
+            owner_pid: std::process::id(),
+            instance_id: self.identity.instance.as_str().into(),
+            uptime_ms: self.clock.now().mono.since_ms(self.identity.began),
+            clients: u64::from(self.hub.present()),
+            sessions: counts
+                .sessions
+                .iter()
+                .map(|(state, count)| (state.word(), *count))
+                .collect(),
+            runs: counts
+                .runs
+                .iter()
+                .map(|(state, count)| (state.word(), *count))
+                .collect(),
+            accepted: counts.accepted,
+            ended: counts.ended,
+            commits: self.commits,
+            dropped_events: self.hub.dropped_events,
+            dropped_output_bytes: self.dropped_output_bytes,
+            dropped_log_lines: self
+                .identity
+                .dropped_lines
+                .as_ref()
+                .map_or(0, |lines| lines.dropped_lines() as u64),
+        }
+    }
+
+    /// The answer to `initialize`.
+    pub(crate) fn welcome(&self, resumed: bool) -> Reply {
+        Reply::Initialize(Box::new(InitializeResult {
+            server_info: ServerInfo {
+                name: "turnlane".into(),
+                version: env!("CARGO_PKG_VERSION").into(),
+            },
+            protocol_version: PROTOCOL_VERSION,
+            instance_id: self.identity.instance.as_str().into(),
+            role: Role::Owner,
+            store: self.identity.store.as_str().into(),
+            durability: match self.config.durability {
+                Durability::Full => DurabilityView::Full,
+                Durability::Relaxed => DurabilityView::Relaxed,
+            },
+            cursor: self.cursor(self.told).to_string().into(),
+            resumed,
+            agents: AgentListResult::fitted(self.agents()).agents,
+            limits: self.engine.limits().entries().into_iter().collect(),
+        }))
+    }
+
+    /// The answer to `run/wait`.
+    pub(crate) fn waited(&mut self, runs: &[RunId], timed_out: bool) -> Result<Reply, StoreError> {
+        let mut records = Vec::new();
+        let mut read = 0;
+        for run in runs {
+            let Some(stored) = self.store.run(run)? else {
+                continue;
+            };
+            // What surely does not fit in a line any more need not be read.
+            read += stored
+                .completion
+                .as_ref()
+                .map_or(0, |completion| completion.text.len());
+            records.push(self.record_of(&stored));
+            if read > crate::protocol::cut::LINE_BYTES {
+                break;
+            }
+        }
+        let mut result = RunWaitResult::fitted(records, timed_out);
+        result.more = (result.runs.len() < runs.len()).then_some(true);
+        Ok(Reply::RunWait(result))
+    }
+
+    /// The answer to `session/wait`.
+    pub(crate) fn session_waited(
+        &mut self,
+        session: &SessionId,
+        timed_out: bool,
+    ) -> Result<Reply, StoreError> {
+        let state = self.session_record(session)?.map(|record| record.state);
+        Ok(Reply::SessionWait(WaitResult { timed_out, state }))
+    }
+}

@@ -1,0 +1,275 @@
+//! The world around the engine: the loop, its clients, its agents, its clock, its end.
+//!
+//! [`Sidecar::start`] opens the store, recovers, and starts the loop on a thread of its own; [`Sidecar::attach`] brings a client;
+//! [`Sidecar::join`] waits until the last client has left and everything is in order.
+
+mod acts;
+mod asks;
+mod clock;
+mod config;
+mod core;
+mod crew;
+mod hub;
+mod leave;
+mod logging;
+mod looks;
+mod output;
+mod refuse;
+mod stdio;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use config::{Config, Flags, OnLastDisconnect, StoreAt};
+pub use logging::Logging;
+pub use refuse::refuse;
+pub use stdio::take as take_stdio;
+
+use self::clock::Clock;
+use self::core::{Core, Msg, Then};
+use self::crew::Crew;
+use self::hub::{ConnId, Hub};
+use self::leave::Leaving;
+use self::output::Outputs;
+use crate::agents::Guards;
+use crate::domain::{AgentRef, AgentSpec, Limits, Mono, OnStall};
+use crate::engine::{AgentTraits, Batch, Engine};
+use crate::protocol::{AgentObject, RpcError};
+use crate::store::{SqliteStore, Store, StoreError};
+use crate::wire::{self, Arrival, Bounds};
+
+/// How long the guards of a former life may take to end it.
+const FORMER_LIFE: Duration = Duration::from_secs(30);
+
+/// Who we are, for those who ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// This process's name among all that ever served the store.
+    pub(crate) instance: String,
+    /// Our working directory: the default of sessions.
+    pub(crate) cwd: Arc<str>,
+    /// Where the store is.
+    pub(crate) store: String,
+    /// When the loop began.
+    pub(crate) began: Mono,
+    /// Log lines that nobody read in time.
+    pub(crate) dropped_lines: Option<tracing_appender::non_blocking::ErrorCounter>,
+}
+
+/// A running turnlane.
+pub struct Sidecar {
+    runtime: tokio::runtime::Handle,
+    inputs: Sender<Msg>,
+    bounds: Bounds,
+    config: Config,
+    next_conn: AtomicU64,
+    thread: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Sidecar {
+    /// Opens the store, ends what a former life left, and starts the loop.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the store can't be opened, or is held by another process.
+    pub fn start(
+        config: Config,
+        logging: Option<&Logging>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self, StoreError> {
+        let (mut store, guards) = open(&config)?;
+        let mut snapshot = store.snapshot()?;
+        for (session, traits) in &mut snapshot.sessions {
+            *traits = resolve(&session.agent, &config).as_ref().map(traits_of);
+        }
+        let told = snapshot.last_event;
+        let clock = Clock::start();
+        let (engine, recovered) = Engine::recover(snapshot, config.limits.clone(), clock.now());
+        let mut batch = Batch::<Then>::default();
+        batch.add(recovered, |writes| store.apply(writes))?;
+        let recovered = batch.commit(|| store.commit())?;
+        let (inputs, received) = mpsc::channel();
+        let place = match &config.store {
+            StoreAt::Memory => ":memory:".to_owned(),
+            StoreAt::Directory(path) => path.display().to_string(),
+        };
+        let identity = Identity {
+            instance: uuid::Uuid::now_v7().to_string(),
+            cwd: std::env::current_dir()
+                .unwrap_or_else(|_| "/".into())
+                .display()
+                .to_string()
+                .into(),
+            store: place.clone(),
+            began: clock.now().mono,
+            dropped_lines: logging.map(Logging::dropped),
+        };
+        let core = Core {
+            outputs: Outputs::new(config.limits.output_bytes),
+            crew: Crew::new(
+                runtime.clone(),
+                guards,
+                place,
+                teller(&inputs, Msg::News),
+                teller(&inputs, Msg::Gone),
+            ),
+            config: config.clone(),
+            clock,
+            engine,
+            store,
+            hub: Hub::default(),
+            asked: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            inboxes: BTreeSet::new(),
+            told,
+            leaving: Leaving::default(),
+            identity,
+            tell_outside: teller(&inputs, Msg::Outside),
+            inputs: received,
+            wrote: false,
+            commits: 0,
+            dropped_output_bytes: 0,
+            ended_since_prune: 0,
+        };
+        let thread = std::thread::Builder::new()
+            .name("loop".into())
+            .spawn(move || core.run(recovered));
+        let thread = thread
+            .map_err(|error| StoreError::Unavailable(format!("no thread for the loop: {error}")))?;
+        let bounds = bounds(&config.limits);
+        Ok(Self {
+            runtime,
+            inputs,
+            bounds,
+            config,
+            next_conn: AtomicU64::new(1),
+            thread,
+        })
+    }
+
+    /// Brings a client that speaks over these two ends. If it is `paced`, agents wait for it: it misses no output.
+    ///
+    /// # Errors
+    /// When no thread can be started for it.
+    pub fn attach(
+        &self,
+        read: impl Read + AsFd + Send + 'static,
+        write: impl Write + AsFd + Send + 'static,
+        paced: bool,
+    ) -> std::io::Result<()> {
+        let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        let inputs = self.inputs.clone();
+        // The loop learns of the client before anything that it says.
+        let gate = Arc::new(OnceLock::<()>::new());
+        let joined = gate.clone();
+        let tell = Arc::new(move |arrival: Arrival| {
+            joined.wait();
+            // Without a loop there is nobody to tell: the process ends.
+            let _ = inputs.send(Msg::Arrived(conn, arrival));
+        });
+        let link = wire::attach(read, write, self.config.framing, self.bounds, tell)?;
+        let _ = self.inputs.send(Msg::Joined(conn, link, paced));
+        gate.get_or_init(|| ());
+        Ok(())
+    }
+
+    /// From here on SIGTERM, SIGHUP and SIGINT are the client's leave, and a suspended terminal does not suspend us.
+    ///
+    /// # Errors
+    /// When a handler can't be installed.
+    pub fn obey_signals(&self) -> std::io::Result<()> {
+        watch::signals(&self.runtime, teller(&self.inputs, Msg::Outside))
+    }
+
+    /// Waits until the last client has left and all is in order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store failed: what was answered holds, and the next start recovers.
+    pub fn join(self) -> Result<(), StoreError> {
+        match self.thread.join() {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Opens the store that was asked for, once nothing of a former life is left.
+fn open(config: &Config) -> Result<(Box<dyn Store>, Guards), StoreError> {
+    let no_guards =
+        |why: String| StoreError::Unavailable(format!("agents can't be guarded: {why}"));
+    match &config.store {
+        StoreAt::Memory => {
+            let guards = Guards::new(None).map_err(|error| no_guards(error.to_string()))?;
+            Ok((Box::new(SqliteStore::in_memory()?), guards))
+        }
+        StoreAt::Directory(path) => {
+            let store = SqliteStore::open(path, config.durability)?;
+            let guards = Guards::new(Some(path)).map_err(|error| no_guards(error.to_string()))?;
+            guards.await_former(FORMER_LIFE).map_err(no_guards)?;
+            Ok((Box::new(store), guards))
+        }
+    }
+}
+
+fn teller<T: Send + 'static>(
+    inputs: &Sender<Msg>,
+    wrap: fn(T) -> Msg,
+) -> Arc<dyn Fn(T) + Send + Sync> {
+    let inputs = inputs.clone();
+    // Without a loop there is nobody to tell: the process ends.
+    Arc::new(move |told| drop(inputs.send(wrap(told))))
+}
+
+fn bounds(limits: &Limits) -> Bounds {
+    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    Bounds {
+        max_frame_bytes: size(limits.max_frame_bytes),
+        batch: size(limits.batch),
+        request_id_bytes: size(limits.request_id_bytes),
+        json_depth: size(limits.json_depth),
+        requests: size(limits.requests),
+        unread_bytes: size(limits.unread_bytes),
+        unread_answer_bytes: size(limits.unread_answer_bytes),
+    }
+}
+
+/// The agent that a session names, complete; `None` if it is not configured.
+fn resolve(agent: &AgentRef, config: &Config) -> Option<AgentSpec> {
+    match agent {
+        AgentRef::Named(name) => config.agents.get(name).cloned(),
+        AgentRef::Inline(json) => serde_json::from_str::<AgentObject>(json)
+            .ok()
+            .and_then(|object| object.resolve("inline", &config.limits).ok()),
+    }
+}
+
+/// What the engine needs to know of an agent.
+fn traits_of(spec: &AgentSpec) -> AgentTraits {
+    AgentTraits {
+        steers: spec.kind.steers(),
+        grace_ms: spec.grace_ms,
+        start_ms: spec.start_ms,
+        stall_ms: spec.stall_ms,
+        stall_cancels: spec.on_stall == OnStall::Cancel,
+        permissions: spec.permissions,
+    }
+}
+
+/// A store's failure, as a client is told of it.
+pub(crate) fn store_error(error: &StoreError) -> RpcError {
+    match error {
+        StoreError::Unavailable(why) => RpcError::store_unavailable(why),
+        StoreError::Full(why) => RpcError::store_full(why),
+        StoreError::Corrupt(why) => RpcError::store_corrupt(why),
+        StoreError::Version { found, known } => RpcError::store_version(*found, *known),
+        StoreError::Locked { store, pid } => {
+            RpcError::store_locked(&store.display().to_string(), *pid)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What every test stands on: a world of its own, the real binary in it, and an auditor that reads along.
+//!
+//! The auditor knows only what the protocol promises. It checks each line that any test receives, so that every test is also
+//! a test of the framing, of the limits, of the order of events, and of "exactly one completion for every run".
+
+mod audit;
+mod finished;
+mod processes;
+mod reader;
+mod sidecar;
+mod world;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use finished::Finished;
+pub use processes::{command_line, is_root, lives, signal};
+pub use sidecar::Sidecar;
+pub use world::World;
+
+/// Nothing that these tests wait for takes as long; whoever waits so long has found a defect.
+pub const HARD_LIMIT: Duration = Duration::from_secs(60);
+
+/// An error answer.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// JSON-RPC's number.
+    pub code: i64,
+    /// What a person reads.
+    pub message: String,
+    /// `data`, or null.
+    pub data: Value,
+}
+
+impl Refusal {
+    fn of(error: &Value) -> Self {
+        Self {
+            code: error["code"].as_i64().unwrap_or_default(),
+            message: error["message"].as_str().unwrap_or_default().to_owned(),
+            data: error["data"].clone(),
+        }
+    }
+
+    /// `data.kind`, or nothing.
+    pub fn kind(&self) -> &str {
+        self.data["kind"].as_str().unwrap_or_default()
+    }
+}
+
+/// A word of an answer.
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
+}
+
+/// A number of an answer.
+pub fn number(value: &Value) -> u64 {
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// A list of an answer.
+pub fn list(value: &Value) -> &[Value] {
+    value
+        .as_array()
+        .unwrap_or_else(|| panic!("no list: {value}"))
+}

@@ -1,0 +1,25 @@
+//! The real binary over its standard input and output: a test for each promise of the protocol.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that meets something else has failed"
+)]
+
+mod cancels;
+mod config;
+mod crash;
+mod framing;
+mod harness;
+mod lanes;
+mod leaving;
+mod oneshot;
+mod pages;
+mod prompts;
+mod questions;
+mod refusals;
+mod resume;
+mod sessions;
+mod slow;
+mod storage;
+mod storm;

@@ -1,0 +1,151 @@
+//! What the README shows works when it is pasted.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets what it does not expect fails"
+)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+fn readme() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+}
+
+/// The contents of the fenced blocks of a language, in order.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = readme();
+    let opening = format!("```{language}\n");
+    let after = readme.split(&opening).skip(1);
+    after
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+fn turnlane(home: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turnlane"));
+    command.env("HOME", home).env_remove("TURNLANE_STORE");
+    for name in ["XDG_STATE_HOME", "XDG_CONFIG_HOME"] {
+        command.env(name, home.join(name));
+    }
+    command
+}
+
+#[test]
+fn the_lines_that_it_says_to_paste_do_what_it_says() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = turnlane(home.path())
+        .args(["stdio", "--default-agent", "sh"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Option<Value> {
+        let line = lines.next()?.unwrap();
+        Some(serde_json::from_str(&line).unwrap())
+    };
+    let requests: Vec<String> = blocks("json")
+        .into_iter()
+        .filter(|block| block.contains("\"method\":\"prompt\""))
+        .collect();
+    assert_eq!(requests.len(), 2, "one prompt, and two with a cancel");
+
+    input.write_all(requests[0].as_bytes()).unwrap();
+    let answer = next().unwrap();
+    assert_eq!(answer["id"], 1);
+    assert_eq!(answer["result"]["sessionId"], "demo");
+    let done = loop {
+        let message = next().unwrap();
+        if message["method"] == "run/completed" {
+            break message;
+        }
+    };
+    assert_eq!(done["params"]["outcome"], "completed");
+    assert_eq!(done["params"]["text"], "hi\n");
+
+    input.write_all(requests[1].as_bytes()).unwrap();
+    let mut outcomes = Vec::new();
+    while outcomes.len() < 2 {
+        let message = next().unwrap();
+        if message["method"] == "run/completed" {
+            outcomes.push(message["params"]["outcome"].clone());
+            assert_ne!(message["params"]["text"], "never\n");
+        }
+    }
+    assert_eq!(outcomes, ["cancelled", "cancelled"]);
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn the_messages_that_it_shows_are_those_that_come() {
+    let home = tempfile::tempdir().unwrap();
+    let request = &blocks("json")[0];
+    let shown = &blocks("json")[1];
+    let mut child = turnlane(home.path())
+        .args(["--default-agent", "sh", "--on-last-disconnect", "finish"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(request.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let real: Vec<Value> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    for line in shown.lines() {
+        // What is left out is shown as an ellipsis.
+        let line = line.replace(",…", "").replace('…', "");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert!(
+            real.iter().any(|message| says(message, &line)),
+            "{line} does not come: {real:#?}"
+        );
+    }
+}
+
+/// Whether a message has every field that is shown, ids aside.
+fn says(message: &Value, shown: &Value) -> bool {
+    match (message, shown) {
+        (Value::Object(message), Value::Object(shown)) => shown.iter().all(|(name, shown)| {
+            let found = message.get(name);
+            found.is_some_and(|found| name == "runId" || says(found, shown))
+        }),
+        _ => message == shown,
+    }
+}
+
+#[test]
+fn its_first_command_streams_and_exits_as_it_says() {
+    let home = tempfile::tempdir().unwrap();
+    let shell = &blocks("sh")[0];
+    let prompt = shell.split('\'').nth(1).unwrap();
+    let output = turnlane(home.path())
+        .args(["run", "--", prompt])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 3);
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn its_configuration_is_one() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("turnlane.toml");
+    std::fs::write(&path, &blocks("toml")[0]).unwrap();
+    let output = turnlane(home.path())
+        .args(["run", "--config", path.to_str().unwrap(), "--", "echo hi"])
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, b"hi\n");
+}
