@@ -286,9 +286,7 @@ impl Audit {
 
     fn waited(&mut self, open: &Open, store: &mut dyn Store) -> Kept {
         let early = match &open.ask {
-            Ask::WaitRuns { pending, need, .. } => {
-                pending.iter().filter(|run| self.has_ended(run)).count() < *need
-            }
+            Ask::WaitRuns { pending, need, .. } => self.ended_of(open, pending) < *need,
             Ask::WaitSession {
                 session, settled, ..
             } => {

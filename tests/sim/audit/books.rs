@@ -129,6 +129,8 @@ pub struct Open {
     pub at: u64,
     pub asked: Mono,
     pub ask: Ask,
+    /// Runs that ended since: an id may be used anew once its run is pruned.
+    pub ended: BTreeSet<RunId>,
 }
 
 /// The auditor's own books: only what was asked, said, and done.
@@ -202,6 +204,12 @@ impl Audit {
         self.runs
             .get(run)
             .is_none_or(|book| book.spot == Spot::Ended)
+    }
+
+    /// How many of these runs have ended, as the question meant them.
+    pub(super) fn ended_of(&self, open: &Open, pending: &[RunId]) -> usize {
+        let ended = |run: &&RunId| open.ended.contains(*run) || self.has_ended(run);
+        pending.iter().filter(ended).count()
     }
 
     /// Every trace of a session goes from the books.

@@ -15,6 +15,9 @@ impl Audit {
         no: EventNo,
     ) -> Kept {
         let id = completion.run_id.clone();
+        for open in self.open.values_mut() {
+            open.ended.insert(id.clone());
+        }
         let Some(book) = self.runs.get(&id) else {
             return broken(
                 "unknown-run",

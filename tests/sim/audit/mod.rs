@@ -131,6 +131,7 @@ impl Audit {
                 at,
                 asked: now,
                 ask,
+                ended: std::collections::BTreeSet::new(),
             },
         );
     }
@@ -285,9 +286,7 @@ impl Audit {
 
     fn is_due(&self, open: &Open, store: &mut dyn Store) -> bool {
         match &open.ask {
-            Ask::WaitRuns { pending, need, .. } => {
-                pending.iter().filter(|run| self.has_ended(run)).count() >= *need
-            }
+            Ask::WaitRuns { pending, need, .. } => self.ended_of(open, pending) >= *need,
             Ask::WaitSession {
                 session,
                 settled: false,
