@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Whether no run is under way, and no session waits until what is left of its agent is gone.
-    fn nothing_ends(&self) -> bool {
+    pub fn nothing_ends(&self) -> bool {
         self.under_way.is_empty() && !self.lanes.values().any(|lane| lane.releasing)
     }
 

@@ -7,6 +7,7 @@ use super::core::{Core, Then};
 use super::hub::ConnId;
 use super::watch::Outside;
 use crate::engine::{Ask, Batch, Input, Ticket};
+use crate::protocol::RpcError;
 use crate::store::StoreError;
 
 /// The engine's answer to a leave that nobody asked for in words goes to this ticket.
@@ -28,9 +29,9 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
-    /// Whether the loop is done.
-    pub(crate) fn is_over(&self) -> bool {
-        self.at_once || (self.asked && self.stopped)
+    /// Whether the loop is done, given whether nothing is on its way to its end any more.
+    pub(crate) fn is_over(&self, nothing_ends: bool) -> bool {
+        self.at_once || (self.asked && self.stopped && nothing_ends)
     }
 
     /// The engine has stopped.
@@ -86,6 +87,10 @@ impl Core {
 
     /// The end: no process of an agent stays, and what was said is written, each in bound.
     pub(crate) fn depart(&mut self) {
+        // What still waits waits for something that does not happen any more.
+        for (_, asked) in std::mem::take(&mut self.asked) {
+            asked.responder.answer(Err(RpcError::shutting_down()));
+        }
         if !self.leaving.at_once {
             self.crew.dismiss(DISMISS);
         }

@@ -281,7 +281,10 @@ async fn nothing_of_ours_is_inherited() {
         .collect();
     names.retain(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name));
     names.sort_unstable();
-    assert_eq!(names, ["PATH", "TRACEPARENT", "TURNLANE_RUN"]);
+    assert_eq!(
+        names,
+        ["PATH", "TRACEPARENT", "TURNLANE_GUARDED", "TURNLANE_RUN"]
+    );
 }
 
 #[tokio::test]

@@ -301,3 +301,39 @@ fn a_close_that_has_taken_effect_is_not_given_up() {
     assert_eq!(sidecar.ended(&run, "cancelled")["reason"], "sessionClosed");
     sidecar.leave();
 }
+
+#[test]
+fn what_waits_when_the_client_leaves_is_answered() {
+    let open = ("session/open", json!({"sessionId": "s", "agent": "script"}));
+    let close = ("session/close", json!({"sessionId": "s"}));
+    let wait = ("session/wait", json!({"sessionId": "s", "until": "idle"}));
+    let held = ("prompt", json!({"sessionId": "s", "prompt": "hold a"}));
+    let queued = (
+        "prompt",
+        json!({"sessionId": "s", "prompt": "say b", "runId": "b"}),
+    );
+    let ended = ("run/wait", json!({"runId": "b"}));
+    let shutdown = ("shutdown", json!({}));
+    for requests in [
+        vec![open.clone(), shutdown.clone(), close],
+        vec![
+            open.clone(),
+            held.clone(),
+            queued.clone(),
+            ended.clone(),
+            shutdown,
+        ],
+        vec![open, held, queued, wait, ended],
+    ] {
+        let world = World::new();
+        let mut sidecar = world.start();
+        let ids = sidecar.send_all(&requests);
+        sidecar.close_stdin();
+        for id in ids {
+            if let Err(refusal) = sidecar.answer(&id) {
+                assert_eq!(refusal.kind(), "shuttingDown", "{refusal:?}");
+            }
+        }
+        sidecar.leave();
+    }
+}

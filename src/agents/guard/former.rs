@@ -1,7 +1,7 @@
 //! What an earlier life left although its guards are gone: somebody killed a guard and its owner in one go.
 //!
-//! Every agent's environment names its store and its session, and what it starts inherits that. A process that still carries it
-//! when the store has a new owner belongs to a run that is over.
+//! Every agent's environment names its store and carries the guards' mark, and what it starts inherits that. A process that still
+//! carries both when the store has a new owner belongs to a run that is over.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ pub(super) fn sweep(store: &Path) {
     }
 }
 
-/// The processes that carry the store's name and a session's, except ourselves and whoever started us.
+/// The processes that carry the store's name and the mark, except ourselves and whoever started us.
 fn carriers(store: &Path) -> Vec<Pid> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
@@ -74,7 +74,7 @@ fn carries(pid: i32, store: &Path) -> bool {
     };
     let named =
         value(b"TURNLANE_STORE=").map(|value| Path::new(std::ffi::OsStr::from_bytes(value)));
-    value(b"TURNLANE_SESSION=").is_some()
+    value(format!("{}=", super::MARK).as_bytes()).is_some()
         && named.is_some_and(|named| {
             named == store || named.canonicalize().is_ok_and(|named| named == store)
         })

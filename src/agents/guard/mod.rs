@@ -19,6 +19,9 @@ use std::time::Duration;
 pub use inner::guard_main;
 pub(super) use process::{Exit, Guarded, Progress};
 
+/// The variable that everything under a guard carries, and nothing else: how what lost its guard is found.
+const MARK: &str = "TURNLANE_GUARDED";
+
 /// The file in a store's directory that guards lock.
 const LOCK_FILE: &str = "guards.lock";
 

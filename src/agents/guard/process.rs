@@ -114,6 +114,7 @@ pub(super) fn start(guards: &Guards, launch: Launch) -> Result<Guarded, String> 
         .args(&launch.argv)
         .env_clear()
         .envs(&launch.env)
+        .env(super::MARK, "1")
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .stderr(errors);
