@@ -256,3 +256,24 @@ fn what_lost_both_its_guard_and_its_owner_is_ended_before_anything_starts() {
     assert_eq!(world.processes_but(&[next.pid()]), [0; 0]);
     next.leave();
 }
+
+#[test]
+fn a_start_ends_nothing_that_no_agent_started() {
+    let world = World::new();
+    let mut first = world.start();
+    first.open("s", "script");
+    first.kill9();
+    // It names the store and a session, as a person's script may, but no guard ever held it.
+    let mut innocent = world
+        .program("sleep")
+        .arg("1000")
+        .env("TURNLANE_STORE", world.store())
+        .env("TURNLANE_SESSION", "s")
+        .spawn()
+        .unwrap();
+    let next = world.start();
+    next.leave();
+    assert!(innocent.try_wait().unwrap().is_none(), "it was ended");
+    innocent.kill().unwrap();
+    innocent.wait().unwrap();
+}
