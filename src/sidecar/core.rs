@@ -128,7 +128,7 @@ impl Core {
 
     fn serve(&mut self) -> Result<(), StoreError> {
         self.ended_since_prune = PRUNE_EVERY;
-        while !self.leaving.is_over(self.engine.nothing_ends()) {
+        while !self.leaving.is_over(|| self.engine.nothing_ends()) {
             self.prune()?;
             let mut batch = Batch::default();
             let mut next = self.next();

@@ -29,9 +29,10 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
-    /// Whether the loop is done, given whether nothing is on its way to its end any more.
-    pub(crate) fn is_over(&self, nothing_ends: bool) -> bool {
-        self.at_once || (self.asked && self.stopped && nothing_ends)
+    /// Whether the loop is done. `nothing_ends` tells whether nothing is on its way to its end any more; it looks at every session, so
+    /// it is asked only at the end.
+    pub(crate) fn is_over(&self, nothing_ends: impl FnOnce() -> bool) -> bool {
+        self.at_once || (self.asked && self.stopped && nothing_ends())
     }
 
     /// The engine has stopped.
