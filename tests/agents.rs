@@ -12,5 +12,13 @@ mod bench;
 mod command;
 #[path = "agents/guard.rs"]
 mod guard;
+#[path = "support/programs.rs"]
+mod programs;
+#[path = "agents/same_as_sh.rs"]
+mod same_as_sh;
 #[path = "agents/script.rs"]
 mod script;
+#[path = "agents/shell_output.rs"]
+mod shell_output;
+#[path = "agents/shells/mod.rs"]
+mod shells;

@@ -4,20 +4,25 @@ mod command;
 mod guard;
 mod output;
 mod script;
+mod shell;
 mod tail;
 mod text;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::domain::{AgentSpec, Ending, Prompt, Question, RunId, Seq, SessionId, Verdict};
+use crate::domain::{
+    AgentSpec, Ending, InputRefusal, Prompt, Question, RunId, Seq, SessionId, TerminalInput,
+    Verdict,
+};
 
-pub use guard::{Guards, guard_main};
+pub use guard::{Guards, guard_main, terminal_main};
 pub use script::script_main;
 pub(crate) use tail::Tail;
+pub(crate) use text::plain;
 
 /// What an agent is told. Orders about a turn that is not under way are ignored.
 #[derive(Debug)]
@@ -31,6 +36,15 @@ pub enum Order {
         /// The text.
         prompt: Prompt,
     },
+    /// Do something to the terminal of the turn under way; where there is none, `told` says so.
+    Input {
+        /// The run whose terminal it is.
+        seq: Seq,
+        /// What to do.
+        input: TerminalInput,
+        /// Hears what became of it.
+        told: Told,
+    },
     /// Ask the turn to stop.
     Stop,
     /// Kill every process of the agent; the turn ends.
@@ -42,6 +56,40 @@ pub enum Order {
         /// The chosen option.
         option: Arc<str>,
     },
+}
+
+/// Hears once what became of an input; dropped unheard, the run was over.
+pub struct Told(Option<TellInput>);
+
+/// Where it is said what became of an input. Must never block.
+type TellInput = Box<dyn FnOnce(Result<(), InputRefusal>) + Send>;
+
+impl Told {
+    /// Says it to `tell`.
+    pub fn new(tell: impl FnOnce(Result<(), InputRefusal>) + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    /// Says what became of it.
+    pub fn say(mut self, result: Result<(), InputRefusal>) {
+        if let Some(tell) = self.0.take() {
+            tell(result);
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(Err(InputRefusal::Over));
+        }
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 /// A turn to begin.
@@ -128,6 +176,10 @@ pub struct Setup {
     pub env: Arc<BTreeMap<String, String>>,
     /// Starts processes that can't outlive us.
     pub guards: Guards,
+    /// A directory for private files, emptied by every new owner of the store; made where it is missing.
+    pub scratch: Arc<Path>,
+    /// Where recordings of this session go; made where it is missing.
+    pub recordings: Arc<Path>,
     /// Where its news go.
     pub tell: Tell,
 }
@@ -156,12 +208,13 @@ pub fn open(setup: Setup) -> Agent {
     let gone = match setup.spec.kind {
         crate::domain::AgentKind::Command => tokio::spawn(command::Command::serve(setup, inbox)),
         crate::domain::AgentKind::Script => tokio::spawn(script::Script::serve(setup, inbox)),
+        crate::domain::AgentKind::Shell => tokio::spawn(shell::Shell::serve(setup, inbox)),
     };
     Agent { orders, gone }
 }
 
 /// How an agent's process is started: its own variables on top, in its own directory if it has one.
-fn launch(setup: &Setup, argv: Vec<String>) -> guard::Launch {
+fn launch(setup: &Setup, argv: Vec<String>, stdio: guard::Stdio) -> guard::Launch {
     let mut env = (*setup.env).clone();
     env.extend(setup.spec.env.clone());
     guard::Launch {
@@ -169,8 +222,7 @@ fn launch(setup: &Setup, argv: Vec<String>) -> guard::Launch {
         // A relative one is below the session's.
         cwd: (setup.spec.cwd.as_ref()).map_or(setup.cwd.clone(), |cwd| setup.cwd.join(cwd)),
         env,
-        input: false,
-        errors: false,
+        stdio,
     }
 }
 

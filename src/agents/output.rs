@@ -105,11 +105,19 @@ impl Output {
             if n == 0 {
                 return;
             }
-            let kept = permit.split(cost(n));
+            let kept = part(&mut permit, n);
             drop(permit);
             self.piece(stream, bytes[..n].to_vec(), kept);
         }
     }
+}
+
+/// The part of a permit that so many bytes cost.
+pub(super) fn part(
+    permit: &mut OwnedSemaphorePermit,
+    bytes: usize,
+) -> Option<OwnedSemaphorePermit> {
+    permit.split(cost(bytes).min(permit.num_permits()))
 }
 
 fn cost(bytes: usize) -> usize {

@@ -30,7 +30,7 @@ struct Resource {
 }
 
 /// The text of a prompt: its text blocks, and of resources their text or else their address, a line end between them.
-pub(super) fn plain(prompt: &Prompt) -> Cow<'_, str> {
+pub(crate) fn plain(prompt: &Prompt) -> Cow<'_, str> {
     match prompt {
         Prompt::Text(text) => Cow::Borrowed(text),
         Prompt::Blocks(json) => {

@@ -20,9 +20,10 @@ const USAGE: u8 = 2;
 
 /// Runs the program.
 pub fn main(mut args: Vec<OsString>) -> ExitCode {
-    // A guard, and the stand-in agent, are single-threaded programs of their own: nothing else may have begun.
+    // A guard, what it starts on a terminal, and the stand-in agent are single-threaded programs of their own: nothing else may have begun.
     match args.get(1).and_then(|name| name.to_str()) {
         Some("__guard") => return exit(crate::agents::guard_main(args.split_off(2))),
+        Some("__terminal") => return exit(crate::agents::terminal_main(args.split_off(2))),
         Some("__script") => return exit(crate::agents::script_main(args.split_off(2))),
         Some(_) | None => {}
     }

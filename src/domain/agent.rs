@@ -10,13 +10,23 @@ pub enum AgentKind {
     Command,
     /// A scripted stand-in, one process a session.
     Script,
+    /// A persistent shell on a terminal.
+    Shell,
 }
 
 impl AgentKind {
     /// Whether a prompt may hold nothing but text: anything else would be lost, or taken for something that it is not.
     pub fn takes_only_text(self) -> bool {
         match self {
-            Self::Command | Self::Script => true,
+            Self::Command | Self::Script | Self::Shell => true,
+        }
+    }
+
+    /// Whether its runs have a terminal.
+    pub fn has_terminal(self) -> bool {
+        match self {
+            Self::Command | Self::Script => false,
+            Self::Shell => true,
         }
     }
 
@@ -24,7 +34,7 @@ impl AgentKind {
     pub fn steers(self) -> bool {
         match self {
             Self::Command => false,
-            Self::Script => true,
+            Self::Script | Self::Shell => true,
         }
     }
 }
@@ -65,7 +75,7 @@ pub struct AgentSpec {
     pub name: Arc<str>,
     /// What kind of agent it is.
     pub kind: AgentKind,
-    /// Program and arguments; empty for kinds that are built in.
+    /// Program and arguments; of a `shell` its program alone; empty for kinds that are built in.
     pub command: Vec<String>,
     /// How the prompt reaches a command.
     pub input: PromptInput,
@@ -87,6 +97,10 @@ pub struct AgentSpec {
     pub idle_stop_ms: u64,
     /// Whether prose may be sent to it.
     pub prose: bool,
+    /// Whether a shell reads its startup files.
+    pub rc: bool,
+    /// Whether what a shell's runs write is recorded.
+    pub record: bool,
 }
 
 /// How a session names its agent. A name is looked up anew in every life; an inline agent is kept with the session.

@@ -45,6 +45,8 @@ pub const FIXED: &[&str] = &[
     "update_bytes",
     "batch",
     "request_id_bytes",
+    "terminal_line_bytes",
+    "keys",
 ];
 
 limits! {
@@ -58,6 +60,10 @@ limits! {
     shown_prompt_bytes / "shownPromptBytes" = 4 << 10;
     /// Bytes of one prompt.
     prompt_bytes / "promptBytes" = 1 << 20;
+    /// Bytes of one line that is typed into a terminal, without the line's end.
+    terminal_line_bytes / "terminalLineBytes" = super::terminal::LINE_BYTES;
+    /// Keys of one `run/input`.
+    keys / "keys" = 1_024;
     /// Bytes of an agent's update before it is replaced by its size.
     update_bytes / "updateBytes" = 48 << 10;
     /// Calls in one batch.
@@ -96,7 +102,7 @@ limits! {
     stop_ms / "stopMs" = 10_000;
     /// Milliseconds that a shutdown in mode `finish` may take before it becomes `stop`.
     finish_ms / "finishMs" = 600_000;
-    /// Days that ended runs are kept.
+    /// Days that ended runs, and recordings, are kept.
     retain_days / "retainDays" = 30;
     /// Ended runs that are kept.
     retain_runs / "retainRuns" = 100_000;

@@ -5,19 +5,23 @@
 mod agent;
 mod completion;
 mod ids;
+mod key;
 pub mod limits;
 mod run;
 mod seq;
 mod session;
+pub mod terminal;
 mod time;
 mod turn;
 
 pub use agent::{AgentKind, AgentRef, AgentSpec, OnStall, PermissionPolicy, PromptInput};
 pub use completion::{Completion, FailKind, Failure, Outcome, Reason, Stop};
 pub use ids::{IdError, RunId, SessionId};
+pub use key::Key;
 pub use limits::Limits;
 pub use run::{Ending, Prompt, Run, RunKind, RunState};
 pub use seq::{CancelMark, EventNo, Seq};
 pub use session::{Session, SessionState};
+pub use terminal::{InputRefusal, TerminalInput, Typed};
 pub use time::{Mono, Now, Wall};
 pub use turn::{Choice, Question, Verdict};

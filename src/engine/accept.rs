@@ -226,8 +226,27 @@ impl Engine {
         Ok(match ask.if_busy {
             IfBusy::Queue | IfBusy::Reject => Way::Tail,
             IfBusy::Interrupt => Way::Head,
-            IfBusy::Steer => self.steerable(lane).map_or(Way::Tail, Way::Into),
+            IfBusy::Steer => match self.steerable(lane) {
+                Some(host) => {
+                    self.may_type(ask, lane)?;
+                    Way::Into(host)
+                }
+                None => Way::Tail,
+            },
         })
+    }
+
+    /// Whether a terminal takes the text: one in canonical mode would cut a longer line.
+    fn may_type(&self, ask: &PromptAsk, lane: &Lane) -> Result<(), Fault> {
+        let (bytes, limit) = (ask.longest_line, self.limits.terminal_line_bytes);
+        if lane.types() && bytes > limit {
+            return Err(Fault::LineTooLong {
+                session: ask.session.clone(),
+                bytes,
+                limit,
+            });
+        }
+        Ok(())
     }
 
     fn steerable(&self, lane: &Lane) -> Option<Seq> {

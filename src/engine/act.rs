@@ -202,6 +202,15 @@ pub enum Fault {
         /// The limit.
         limit: u64,
     },
+    /// What is to be typed into the session's terminal has a line that no terminal takes.
+    LineTooLong {
+        /// The session.
+        session: SessionId,
+        /// Bytes of the longest line.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The inbox holds or expects as much as it may.
     InboxFull {
         /// Whose inbox.

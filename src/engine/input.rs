@@ -54,6 +54,8 @@ pub enum Input {
 pub struct AgentTraits {
     /// Whether a run under way can take further text.
     pub steers: bool,
+    /// Whether that text is typed into a terminal: there it is for the program that runs, and never a prompt of its own.
+    pub terminal: bool,
     /// Milliseconds between asking a run to stop and killing its processes.
     pub grace_ms: u64,
     /// Milliseconds that a run may take to start.
@@ -131,6 +133,8 @@ pub struct PromptAsk {
     pub prior: Option<Prior>,
     /// What is asked of the agent.
     pub prompt: Prompt,
+    /// Bytes of its longest line, without the line's end; looked at only where it is to be steered.
+    pub longest_line: u64,
     /// What to do when the session is busy.
     pub if_busy: IfBusy,
     /// A queued run whose place it takes.

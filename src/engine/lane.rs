@@ -153,6 +153,11 @@ impl Lane {
         self.queue.first_key_value().map(|(_, run)| run.seq)
     }
 
+    /// Whether what is steered into its runs is typed into a terminal.
+    pub(super) fn types(&self) -> bool {
+        self.traits.is_some_and(|traits| traits.terminal)
+    }
+
     /// A place before everything that is queued.
     pub(super) fn head_place(&self, seq: Seq) -> i64 {
         self.queue

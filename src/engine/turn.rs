@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::act::Act;
 use super::input::Report;
-use super::lane::{Turn, Turning};
+use super::lane::{Lane, Turn, Turning};
 use super::timers::Alarm;
 use super::write::{Destination, Write};
 use super::{Engine, Live, Spot};
@@ -166,7 +166,8 @@ impl Engine {
         self.release_closed(session);
     }
 
-    /// Ends a host and what was steered into it: the host first, then the folded by seq; what was not taken is queued again.
+    /// Ends a host and what was steered into it: the host first, then the folded by seq; what was not taken is queued again. What was
+    /// meant for a program on a terminal is not: it would run as a command.
     fn end_with(
         &mut self,
         host: Run,
@@ -178,9 +179,12 @@ impl Engine {
         let (host_id, session) = (host.id.clone(), host.session.clone());
         let (outcome, reason, error) = fate.clone();
         self.complete(host, outcome, reason, error, None, ending);
-        let (folded, untaken): (Vec<_>, Vec<_>) = steered
-            .into_iter()
-            .partition(|(run, _)| taken.contains(&run.seq));
+        let types = self.lanes.get(&session).is_some_and(Lane::types);
+        let (folded, untaken): (Vec<_>, Vec<_>) =
+            steered.into_iter().partition(|(run, cancelled)| {
+                let typed = types && self.why_not_again(run, *cancelled).is_none();
+                typed || taken.contains(&run.seq)
+            });
         for (run, _) in folded {
             self.fold(run, &host_id, fate);
         }
@@ -208,13 +212,15 @@ impl Engine {
         );
     }
 
-    fn untaken(&mut self, mut run: Run, cancelled: Option<Reason>, session: &SessionId) {
-        let lane = self
-            .lanes
-            .get(session)
-            .expect("the lane of a turn is there");
+    /// Why a steered run that was not taken is not to run by itself, if so.
+    fn why_not_again(&self, run: &Run, cancelled: Option<Reason>) -> Option<Reason> {
+        let lane = self.lanes.get(&run.session)?;
         let covered = lane.session.mark.covers(run.seq).then_some(Reason::Client);
-        let reason = cancelled.or(covered);
+        cancelled.or(covered)
+    }
+
+    fn untaken(&mut self, mut run: Run, cancelled: Option<Reason>, session: &SessionId) {
+        let reason = self.why_not_again(&run, cancelled);
         run.started_at = None;
         if reason.is_some() {
             return self.complete(
@@ -226,6 +232,10 @@ impl Engine {
                 Ending::default(),
             );
         }
+        let lane = self
+            .lanes
+            .get(session)
+            .expect("the lane of a turn is there");
         run.place = lane.head_place(run.seq);
         self.out.write(Write::Requeue(run.seq, run.place));
         self.tell_state(run.id.clone(), session, RunState::Queued);

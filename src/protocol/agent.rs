@@ -16,6 +16,8 @@ use crate::domain::{
 
 /// Where a command's arguments take the prompt.
 const PLACEHOLDER: &str = "{prompt}";
+/// The program of a `shell` that names none.
+const DEFAULT_SHELL: &str = "bash";
 /// Bytes of a description as stored and shown: a session's record stays under a line.
 const DESCRIPTION_BYTES: usize = 16 << 10;
 
@@ -23,7 +25,7 @@ const DESCRIPTION_BYTES: usize = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentObject {
-    /// What kind of agent: `command` or `script`.
+    /// What kind of agent: `shell`, `command` or `script`.
     pub kind: String,
     /// Program and arguments of a `command`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,12 +54,21 @@ pub struct AgentObject {
     /// What a permission request does; default `ask`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<PermissionPolicy>,
-    /// Milliseconds that its unused process is kept, at least 1; default `limits.idleStopMs`.
+    /// Milliseconds that its unused process is kept, at least 1; default `limits.idleStopMs`. Not for a `shell`, which is never stopped.
     #[serde(alias = "idle_stop_ms", skip_serializing_if = "Option::is_none")]
     pub idle_stop_ms: Option<u64>,
-    /// Whether prose may be sent to it; default: what its input suggests. Always true for `script`.
+    /// Whether prose may be sent to it; default: what its input suggests. Always true for `script`, never for `shell`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prose: Option<bool>,
+    /// The program of a `shell`: `bash`, `zsh`, `sh`, or the path of one; default `bash`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
+    /// Whether a `shell` reads its startup files; default no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rc: Option<bool>,
+    /// Whether what a `shell`'s runs write is recorded, one asciicast v2 file a run; default no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<bool>,
 }
 
 /// What is wrong with the description of an agent.
@@ -72,6 +83,13 @@ pub struct AgentFault {
     pub unsupported: bool,
 }
 
+/// What follows from an agent's kind.
+struct Driven {
+    command: Vec<String>,
+    input: PromptInput,
+    prose: bool,
+}
+
 fn fault(field: &'static str, why: impl Into<String>) -> AgentFault {
     AgentFault {
         field,
@@ -83,9 +101,9 @@ fn fault(field: &'static str, why: impl Into<String>) -> AgentFault {
 impl AgentObject {
     /// The kind that its word names.
     fn known_kind(&self) -> Result<AgentKind, AgentFault> {
-        let served = "this version serves `command` and `script`";
+        let served = "this version serves `shell`, `command` and `script`";
         match &*self.kind {
-            "shell" | "acp" => Err(AgentFault {
+            "acp" => Err(AgentFault {
                 field: "kind",
                 why: format!(
                     "agents of kind `{}` are not served yet: {served}",
@@ -111,53 +129,15 @@ impl AgentObject {
     ) -> Result<AgentSpec, AgentFault> {
         let kind = self.known_kind()?;
         self.check_values()?;
-        let command = self.command.unwrap_or_default();
-        let takes_prompt = command.iter().any(|part| part.contains(PLACEHOLDER));
-        let (input, prose) = match kind {
-            AgentKind::Command => {
-                if command.first().is_none_or(String::is_empty) {
-                    return Err(fault(
-                        "command",
-                        "names a program: [\"program\", \"argument\", …]",
-                    ));
-                }
-                let default = if takes_prompt {
-                    PromptInput::Argument
-                } else {
-                    PromptInput::Stdin
-                };
-                let input = self.input.unwrap_or(default);
-                if input == PromptInput::Argument && !takes_prompt {
-                    return Err(fault(
-                        "command",
-                        "has `{prompt}` where the prompt goes, as `input` is `argument`",
-                    ));
-                }
-                if input == PromptInput::Stdin && takes_prompt {
-                    return Err(fault(
-                        "input",
-                        "is `stdin`, but `{prompt}` stands in the command: the prompt goes one way",
-                    ));
-                }
-                (input, self.prose.unwrap_or(input == PromptInput::Stdin))
-            }
-            AgentKind::Script => {
-                for (field, given) in [
-                    ("command", !command.is_empty()),
-                    ("input", self.input.is_some()),
-                ] {
-                    if given {
-                        return Err(fault(
-                            field,
-                            "is for agents of kind `command`; `script` is built in",
-                        ));
-                    }
-                }
-                if self.prose == Some(false) {
-                    return Err(fault("prose", "is always true for a `script`"));
-                }
-                (PromptInput::Stdin, true)
-            }
+        self.check_kind(kind)?;
+        let Driven {
+            command,
+            input,
+            prose,
+        } = match kind {
+            AgentKind::Command => self.driven_command()?,
+            AgentKind::Script => self.driven_script()?,
+            AgentKind::Shell => self.driven_shell()?,
         };
         Ok(AgentSpec {
             name: name.into(),
@@ -173,6 +153,102 @@ impl AgentObject {
             permissions: self.permissions.unwrap_or(PermissionPolicy::Ask),
             idle_stop_ms: self.idle_stop_ms.unwrap_or(limits.idle_stop_ms),
             prose,
+            rc: self.rc.unwrap_or(false),
+            record: self.record.unwrap_or(false),
+        })
+    }
+
+    /// What is said must be of the kind that is described: nothing is ignored.
+    fn check_kind(&self, kind: AgentKind) -> Result<(), AgentFault> {
+        let of_command = [
+            ("command", self.command.is_some()),
+            ("input", self.input.is_some()),
+        ];
+        let of_shell = [
+            ("shell", self.shell.is_some()),
+            ("rc", self.rc.is_some()),
+            ("record", self.record.is_some()),
+        ];
+        let (foreign, why): (&[_], _) = match kind {
+            AgentKind::Command => (&of_shell, "is for agents of kind `shell`"),
+            AgentKind::Script => (
+                &[of_command.as_slice(), &of_shell].concat(),
+                "is not for agents of kind `script`: it is built in",
+            ),
+            AgentKind::Shell => (
+                &of_command,
+                "is for agents of kind `command`; the program of a `shell` is `shell`",
+            ),
+        };
+        match foreign.iter().find(|(_, given)| *given) {
+            Some((field, _)) => Err(fault(field, why)),
+            None => Ok(()),
+        }
+    }
+
+    /// One process a turn, which gets the prompt in one way.
+    fn driven_command(&self) -> Result<Driven, AgentFault> {
+        let command = self.command.clone().unwrap_or_default();
+        if command.first().is_none_or(String::is_empty) {
+            return Err(fault(
+                "command",
+                "names a program: [\"program\", \"argument\", …]",
+            ));
+        }
+        let takes_prompt = command.iter().any(|part| part.contains(PLACEHOLDER));
+        let default = if takes_prompt {
+            PromptInput::Argument
+        } else {
+            PromptInput::Stdin
+        };
+        let input = self.input.unwrap_or(default);
+        if input == PromptInput::Argument && !takes_prompt {
+            return Err(fault(
+                "command",
+                "has `{prompt}` where the prompt goes, as `input` is `argument`",
+            ));
+        }
+        if input == PromptInput::Stdin && takes_prompt {
+            return Err(fault(
+                "input",
+                "is `stdin`, but `{prompt}` stands in the command: the prompt goes one way",
+            ));
+        }
+        Ok(Driven {
+            command,
+            input,
+            prose: self.prose.unwrap_or(input == PromptInput::Stdin),
+        })
+    }
+
+    fn driven_script(&self) -> Result<Driven, AgentFault> {
+        if self.prose == Some(false) {
+            return Err(fault("prose", "is always true for a `script`"));
+        }
+        Ok(Driven {
+            command: Vec::new(),
+            input: PromptInput::Stdin,
+            prose: true,
+        })
+    }
+
+    fn driven_shell(&self) -> Result<Driven, AgentFault> {
+        if self.prose == Some(true) {
+            let why = "is always false for a `shell`: what it is prompted with, it runs";
+            return Err(fault("prose", why));
+        }
+        if self.idle_stop_ms.is_some() {
+            let why = "is not for a `shell`: one is never stopped for being unused, as its variables would go";
+            return Err(fault("idleStopMs", why));
+        }
+        let program = self.shell.as_deref().unwrap_or(DEFAULT_SHELL);
+        if program.is_empty() {
+            return Err(fault("shell", "names a program: `bash`, `zsh`, `sh`, …"));
+        }
+        Ok(Driven {
+            command: vec![program.to_owned()],
+            input: PromptInput::Stdin,
+            prose: false,
         })
     }
 
@@ -192,6 +268,7 @@ impl AgentObject {
         }
         check_no_nul("command", self.command.iter().flatten())?;
         check_no_nul("cwd", self.cwd.iter())?;
+        check_no_nul("shell", self.shell.iter())?;
         check_env(self.env.as_ref()).map_err(|why| fault("env", why))?;
         if super::cut::line_len(&self.description()) > DESCRIPTION_BYTES {
             return Err(fault(
@@ -217,7 +294,7 @@ impl AgentObject {
     }
 
     /// The agents that are always there, by name. They may be configured anew.
-    pub fn built_in() -> [(&'static str, Self); 2] {
+    pub fn built_in() -> [(&'static str, Self); 3] {
         let blank = |kind: AgentKind, command: Option<Vec<String>>| Self {
             kind: kind.word().to_owned(),
             command,
@@ -231,11 +308,15 @@ impl AgentObject {
             permissions: None,
             idle_stop_ms: None,
             prose: None,
+            shell: None,
+            rc: None,
+            record: None,
         };
         let sh = ["sh", "-c", PLACEHOLDER].map(str::to_owned).to_vec();
         [
             ("script", blank(AgentKind::Script, None)),
             ("sh", blank(AgentKind::Command, Some(sh))),
+            ("shell", blank(AgentKind::Shell, None)),
         ]
     }
 }

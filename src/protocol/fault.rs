@@ -70,6 +70,11 @@ impl From<Fault> for RpcError {
                 format!("{limit} runs are queued in session `{session}`: wait, or cancel some"),
                 json!({"sessionId": session.as_str(), "limit": limit, "limitName": "queue"}),
             ),
+            Fault::LineTooLong {
+                session,
+                bytes,
+                limit,
+            } => line_too_long(&session, bytes, limit),
             Fault::InboxFull { session, limit } => RpcError::ours(
                 ErrorKind::InboxFull,
                 format!(
@@ -143,6 +148,19 @@ fn session_conflict(session: &SessionId, field: &str) -> RpcError {
     )
 }
 
+fn line_too_long(session: &SessionId, bytes: u64, limit: u64) -> RpcError {
+    RpcError::ours(
+        ErrorKind::PromptTooLarge,
+        format!(
+            "a line of the prompt has {bytes} bytes, and a line typed into the terminal of session `{session}` has at most {limit}: break it, or queue the prompt"
+        ),
+        json!({
+            "field": "prompt", "sessionId": session.as_str(), "bytes": bytes, "limit": limit,
+            "limitName": "terminalLineBytes",
+        }),
+    )
+}
+
 fn not_queued(run: &RunId) -> RpcError {
     RpcError::ours(
         ErrorKind::SessionConflict,
@@ -161,7 +179,9 @@ fn session_dormant(session: &SessionId, missing: &[Arc<str>]) -> RpcError {
     };
     RpcError::ours(
         ErrorKind::SessionDormant,
-        format!("session `{session}` is of an earlier life: open it with session/open{what}"),
+        format!(
+            "session `{session}` was closed, or is of an earlier life: open it with session/open{what}"
+        ),
         json!({"sessionId": session.as_str(), "missing": missing}),
     )
 }

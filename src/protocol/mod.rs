@@ -10,6 +10,7 @@ pub mod cut;
 mod error;
 mod events;
 mod fault;
+mod input;
 mod lifecycle;
 mod notification;
 mod output;
@@ -30,6 +31,7 @@ pub use error::{ErrorKind, RpcError};
 pub use events::{
     All, Cursor, EventView, EventsReplayParams, ReplayResult, Sessions, SubscribeParams,
 };
+pub use input::RunInputParams;
 pub use lifecycle::{
     ClientInfo, DurabilityView, InitializeParams, InitializeResult, PROTOCOL_VERSION, Role,
     ServerInfo, ShutdownMode, ShutdownParams, ShutdownResult,
@@ -37,9 +39,7 @@ pub use lifecycle::{
 pub use notification::{
     InboxChanged, Notification, RunChanged, RunOutput, dropped_note, output_notes,
 };
-pub use output::{
-    BytesView, ChunkView, RunInputParams, RunOutputParams, RunOutputResult, StreamView, pieces,
-};
+pub use output::{BytesView, ChunkView, RunOutputParams, RunOutputResult, StreamView, pieces};
 pub use prompt::{Blocks, PromptContent, PromptParams, PromptResult};
 pub use record::{
     OptionKind, OptionView, PermissionView, Progress, PromptView, RunRecord, SHOWN_PROMPT_BYTES,

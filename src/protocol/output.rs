@@ -1,4 +1,4 @@
-//! What a run says and what can be typed into it, in pieces that each fit in a line.
+//! What a run says, in pieces that each fit in a line.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cut;
-use super::error::RpcError;
 use super::params::Params;
 use super::runs::fit_line;
 use crate::domain::RunId;
@@ -192,45 +191,5 @@ impl RunOutputResult {
             more: next < end,
             ended,
         }
-    }
-}
-
-/// Parameters of `run/input`: `text` or `keys`, or a new size of the terminal.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RunInputParams {
-    /// The run.
-    pub run_id: RunId,
-    /// A text to type.
-    pub text: Option<Arc<str>>,
-    /// Keys to press, such as `C-d`.
-    pub keys: Option<Vec<Arc<str>>>,
-    /// Columns of the terminal.
-    pub cols: Option<u16>,
-    /// Rows of the terminal.
-    pub rows: Option<u16>,
-}
-
-impl Params for RunInputParams {
-    fn checked(self) -> Result<Self, RpcError> {
-        if self.text.is_some() && self.keys.is_some() {
-            return Err(RpcError::invalid_params(
-                "keys",
-                "give either `text` or `keys`, not both",
-            ));
-        }
-        for (field, size) in [("cols", self.cols), ("rows", self.rows)] {
-            if size == Some(0) {
-                return Err(RpcError::invalid_params(field, "is at least 1"));
-            }
-        }
-        if self.text.is_none() && self.keys.is_none() && self.cols.is_none() && self.rows.is_none()
-        {
-            return Err(RpcError::invalid_params(
-                "text",
-                "give `text`, `keys`, `cols` or `rows`",
-            ));
-        }
-        Ok(self)
     }
 }

@@ -2,8 +2,9 @@
 
 use super::error::RpcError;
 use super::events::{EventsReplayParams, SubscribeParams};
+use super::input::RunInputParams;
 use super::lifecycle::{InitializeParams, ShutdownParams};
-use super::output::{RunInputParams, RunOutputParams};
+use super::output::RunOutputParams;
 use super::params::{self, Params};
 use super::prompt::PromptParams;
 use super::runs::{CancelParams, RunGetParams, RunListParams, RunWaitParams};

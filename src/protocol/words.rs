@@ -107,7 +107,7 @@ words! {
     PermissionPolicy "PermissionPolicy" { Ask = "ask", Allow = "allow", Deny = "deny" }
     OnStall "OnStall" { Notify = "notify", Cancel = "cancel" }
     PromptInput "PromptInput" { Stdin = "stdin", Argument = "argument" }
-    AgentKind "AgentKind" { Command = "command", Script = "script" }
+    AgentKind "AgentKind" { Command = "command", Script = "script", Shell = "shell" }
 }
 
 impl Serialize for Was {

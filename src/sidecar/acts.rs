@@ -22,6 +22,10 @@ impl Core {
                 self.reply(ticket, *reply);
                 Ok(())
             }
+            Then::Type(to, typing) => {
+                self.hand_over(to, *typing);
+                Ok(())
+            }
             Then::Output(seq, chunk) => {
                 self.output(seq, chunk);
                 Ok(())

@@ -7,8 +7,13 @@ use uuid::Uuid;
 use super::core::{Asked, Core, Shape, Then, ticket};
 use super::crew::Env;
 use super::hub::{Audience, ConnId};
+use super::input::Typing;
+use crate::agents;
+use crate::domain::terminal::longest_line;
 use crate::domain::{AgentRef, AgentSpec, Prompt, RunId, SessionId};
-use crate::engine::{AgentTraits, Ask, Batch, CancelAsk, IfBusy, Input, OpenAsk, Prior, PromptAsk};
+use crate::engine::{
+    AgentTraits, Ask, Batch, CancelAsk, IfBusy, Input, OpenAsk, Prior, PromptAsk, Ticket,
+};
 use crate::protocol::{
     AgentParam, CancelParams, CancelScope, CancelTarget, Cursor, InitializeParams,
     PermissionRespondParams, PromptParams, Recover, Reply, Request, RpcError, RunWaitParams,
@@ -16,12 +21,14 @@ use crate::protocol::{
     ShutdownParams, Until,
 };
 use crate::store::StoreError;
-use crate::wire::Call;
+use crate::wire::{Call, Responder};
 
 /// What a request comes to.
 enum Way {
     /// The engine decides.
     Ask(Box<Ask>, Shape),
+    /// An agent does it to its terminal, and says what became of it.
+    Type(Typing),
     /// It is refused, or answered by looking.
     Reply(Result<Reply, RpcError>),
 }
@@ -70,13 +77,7 @@ impl Core {
             Ok(way) => way,
             Err(Trouble::Refused(error)) => Way::Reply(Err(error)),
             Err(Trouble::Store(error)) => {
-                self.asked.insert(
-                    from,
-                    Asked {
-                        responder,
-                        shape: Shape::Plain,
-                    },
-                );
+                self.expect(from, responder, Shape::Plain);
                 return Err(error);
             }
         };
@@ -87,7 +88,7 @@ impl Core {
                 } else {
                     None
                 };
-                self.asked.insert(from, Asked { responder, shape });
+                self.expect(from, responder, shape);
                 self.step(Input::Ask { from, ask: *ask }, batch)?;
                 let record = match opened {
                     Some(session) => self.session_record(&session)?.map(Box::new),
@@ -102,14 +103,14 @@ impl Core {
                 }
                 Ok(())
             }
+            Way::Type(typing) => {
+                let shape = Shape::Typed(typing.run.clone());
+                self.expect(from, responder, shape);
+                batch.push(Then::Type(from, Box::new(typing)));
+                Ok(())
+            }
             Way::Reply(reply) => {
-                self.asked.insert(
-                    from,
-                    Asked {
-                        responder,
-                        shape: Shape::Plain,
-                    },
-                );
+                self.expect(from, responder, Shape::Plain);
                 batch.push(Then::Reply(from, Box::new(reply)));
                 if first {
                     // One that resumes is told what it missed, once it has its answer.
@@ -118,6 +119,11 @@ impl Core {
                 Ok(())
             }
         }
+    }
+
+    /// From here on the call is answered, whatever happens.
+    fn expect(&mut self, from: Ticket, responder: Responder, shape: Shape) {
+        self.asked.insert(from, Asked { responder, shape });
     }
 
     fn way(
@@ -139,6 +145,7 @@ impl Core {
                 Shape::Plain,
             ),
             Request::RunWait(params) => self.run_wait(&params)?,
+            Request::RunInput(params) => Way::Type(self.typing(&params)?),
             Request::SessionOpen(params) => {
                 let (ask, env) = self.session_open(*params, batch)?;
                 Way::Ask(
@@ -179,7 +186,6 @@ impl Core {
             looking @ (Request::RunGet(_)
             | Request::RunList(_)
             | Request::RunOutput(_)
-            | Request::RunInput(_)
             | Request::SessionGet(_)
             | Request::SessionList(_)
             | Request::Subscribe(_)
@@ -277,12 +283,18 @@ impl Core {
             }
             Some(_) | None => None,
         };
+        let if_busy = params.if_busy.unwrap_or(IfBusy::Queue);
+        let longest_line = match if_busy {
+            IfBusy::Steer => longest_line(&agents::plain(&prompt)),
+            IfBusy::Queue | IfBusy::Reject | IfBusy::Interrupt => 0,
+        };
         Ok(PromptAsk {
             session: params.session_id,
             run: params.run_id.unwrap_or_else(fresh_run),
             prior,
             prompt,
-            if_busy: params.if_busy.unwrap_or(IfBusy::Queue),
+            longest_line,
+            if_busy,
             replaces: params.replaces,
             timeout_ms: params.timeout_ms,
             queue_timeout_ms: params.queue_timeout_ms,

@@ -323,14 +323,18 @@ mod tests {
     fn a_configuration_names_agents_limits_and_defaults() {
         let config = load(
             "default_agent = \"dev\"\ndurability = \"relaxed\"\n[limits]\nqueue = 7\n[agents.dev]\nkind = \"command\"\n\
-             command = [\"cat\"]\ngrace_ms = 123\n",
+             command = [\"cat\"]\ngrace_ms = 123\n[agents.z]\nkind = \"shell\"\nshell = \"zsh\"\nrc = true\nrecord = true\n",
         )
         .unwrap();
+        let zsh = &config.agents["z"];
+        assert_eq!((&*zsh.command[0], zsh.rc, zsh.record), ("zsh", true, true));
         assert_eq!(config.limits.queue, 7);
         assert_eq!(config.durability, Durability::Relaxed);
         assert_eq!(config.default_agent.as_deref(), Some("dev"));
         assert_eq!(config.agents["dev"].grace_ms, 123);
-        assert!(config.agents.contains_key("sh") && config.agents.contains_key("script"));
+        for built_in in ["sh", "script", "shell"] {
+            assert!(config.agents.contains_key(built_in), "{built_in}");
+        }
     }
 
     #[test]
@@ -352,6 +356,22 @@ mod tests {
             (
                 "[agents.a]\ncommand = []\nkind = \"zork\"\n",
                 ["line 3", "agents.a.kind"],
+            ),
+            (
+                "[agents.a]\nkind = \"shell\"\nshell = \"\"\n",
+                ["line 3", "agents.a.shell"],
+            ),
+            (
+                "[agents.a]\nkind = \"shell\"\n\nidle_stop_ms = 5\n",
+                ["line 4", "agents.a.idle_stop_ms"],
+            ),
+            (
+                "[agents.a]\nkind = \"script\"\nrc = false\n",
+                ["line 3", "agents.a.rc"],
+            ),
+            (
+                "[agents.a]\nkind = \"shell\"\nrecord = 1\n",
+                ["line 3", "record"],
             ),
             (
                 "\ndefault_agent = \"nobody\"\n",

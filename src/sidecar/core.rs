@@ -10,12 +10,13 @@ use super::clock::Clock;
 use super::config::Config;
 use super::crew::{Crew, Env};
 use super::hub::{ConnId, Hub};
+use super::input::{Typed, Typing};
 use super::leave::Leaving;
 use super::output::Outputs;
 use super::watch::Outside;
 use crate::agents::{Chunk, Event, News};
 use crate::domain::{EventNo, RunId, Seq, SessionId};
-use crate::engine::{Act, Batch, Engine, Input, Report, Ticket};
+use crate::engine::{Act, Batch, Engine, Input, Report, Ticket, Write};
 use crate::protocol::{Reply, RpcError, SessionRecord};
 use crate::store::{Retention, Store, StoreError};
 use crate::wire::{Arrival, Call, Connection, Responder};
@@ -40,6 +41,8 @@ pub(crate) enum Msg {
     News(News),
     /// No process of a session is left.
     Gone(SessionId),
+    /// What became of something typed.
+    Typed(Typed),
     /// Something happened outside.
     Outside(Outside),
 }
@@ -50,6 +53,8 @@ pub(crate) enum Then {
     Act(Act),
     /// An answer to a question that changed nothing.
     Reply(Ticket, Box<Result<Reply, RpcError>>),
+    /// Something is typed into a terminal.
+    Type(Ticket, Box<Typing>),
     /// Output, on its way to whoever hears of it.
     Output(Seq, Chunk),
     /// A client is told what it missed.
@@ -81,6 +86,8 @@ pub(crate) enum Shape {
     Runs(Vec<RunId>),
     /// The state of this session.
     Session(SessionId),
+    /// What became of something typed into this run's terminal.
+    Typed(RunId),
 }
 
 /// The world around the engine.
@@ -99,8 +106,11 @@ pub(crate) struct Core {
     pub(crate) told: Option<EventNo>,
     pub(crate) leaving: Leaving,
     pub(crate) identity: super::Identity,
+    pub(crate) tell_typed: std::sync::Arc<dyn Fn(Typed) + Send + Sync>,
     pub(crate) tell_outside: std::sync::Arc<dyn Fn(Outside) + Send + Sync>,
     pub(crate) inputs: Receiver<Msg>,
+    /// Sessions that the batch under way purges.
+    pub(crate) purged: Vec<SessionId>,
     /// Whether the batch under way writes anything.
     pub(crate) wrote: bool,
     pub(crate) commits: u64,
@@ -181,6 +191,10 @@ impl Core {
                 let owed = self.store.owed(&session)?;
                 self.step(Input::Released { session, owed }, batch)
             }
+            Msg::Typed(typed) => {
+                self.typed(typed, batch);
+                Ok(())
+            }
             Msg::Outside(outside) => self.outside(outside, batch),
         }
     }
@@ -251,6 +265,17 @@ impl Core {
         let effects = self.engine.step(self.clock.now(), input);
         batch.add(effects, |writes| {
             self.wrote = true;
+            let purged = writes.iter().filter_map(|write| match write {
+                Write::Purge(session, _) => Some(session.clone()),
+                Write::Session(_)
+                | Write::Mark(..)
+                | Write::Accept(_)
+                | Write::Start(..)
+                | Write::Stop(..)
+                | Write::Requeue(..)
+                | Write::Complete(..) => None,
+            });
+            self.purged.extend(purged);
             self.store.apply(writes)
         })
     }
@@ -259,6 +284,10 @@ impl Core {
     fn commit(&mut self, batch: Batch<Then>) -> Result<(), StoreError> {
         let thens = batch.commit(|| self.store.commit())?;
         self.commits += u64::from(std::mem::take(&mut self.wrote));
+        // Before anything is said or begun: a session of that name may begin anew in this very batch.
+        for session in std::mem::take(&mut self.purged) {
+            self.crew.places().purged(&session);
+        }
         for then in thens {
             self.execute(then)?;
         }
@@ -279,6 +308,10 @@ impl Core {
             .wall
             .0
             .saturating_sub(days.saturating_mul(DAY_MS));
+        let now = self.clock.now().mono;
+        self.crew
+            .places()
+            .sweep(now, crate::domain::Wall(ended_before));
         let retention = Retention {
             ended_before: crate::domain::Wall(ended_before),
             keep_runs: limits.retain_runs,
@@ -307,6 +340,7 @@ impl Core {
                 Msg::Arrived(_, Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed)
                 | Msg::News(_)
                 | Msg::Gone(_)
+                | Msg::Typed(_)
                 | Msg::Outside(_) => {}
             }
         }

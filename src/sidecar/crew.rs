@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::places::Places;
 use crate::agents::{self, Agent, Guards, Order, Setup, Tell, Turn};
 use crate::domain::{AgentSpec, SessionId};
 
@@ -17,6 +18,7 @@ pub(crate) struct Crew {
     tell: Tell,
     gone: Arc<dyn Fn(SessionId) + Send + Sync>,
     store: String,
+    places: Places,
     agents: BTreeMap<SessionId, Agent>,
     env: BTreeMap<SessionId, Env>,
     /// Sessions whose agent was started with variables that were replaced.
@@ -38,6 +40,7 @@ impl Crew {
         runtime: tokio::runtime::Handle,
         guards: Guards,
         store: String,
+        places: Places,
         tell: Tell,
         gone: Arc<dyn Fn(SessionId) + Send + Sync>,
     ) -> Self {
@@ -46,11 +49,17 @@ impl Crew {
             guards,
             tell,
             gone,
+            places,
             store,
             agents: BTreeMap::new(),
             env: BTreeMap::new(),
             stale: BTreeSet::new(),
         }
+    }
+
+    /// Where agents put files of their own.
+    pub(crate) fn places(&mut self) -> &mut Places {
+        &mut self.places
     }
 
     /// What a session was opened with.
@@ -116,6 +125,8 @@ impl Crew {
             cwd: PathBuf::from(cwd),
             env: Arc::new(env),
             guards: self.guards.clone(),
+            scratch: self.places.scratch().into(),
+            recordings: self.places.recordings(session).into(),
             tell: self.tell.clone(),
         };
         let _inside = self.runtime.enter();

@@ -25,11 +25,6 @@ impl Core {
             Request::RunGet(params) => Reply::Run(Box::new(self.run_record(&params.run_id)?)),
             Request::RunList(params) => Reply::RunList(self.run_list(&params)?),
             Request::RunOutput(params) => Reply::RunOutput(self.run_output(params)?),
-            Request::RunInput(params) => {
-                self.run_record(&params.run_id)?;
-                let why = "its agent has no terminal; `run/input` is for agents of kind `shell`";
-                return Err(RpcError::unsupported("runId", why).into());
-            }
             Request::SessionGet(params) => {
                 let record = self.session_record(&params.session_id)?;
                 let record =
@@ -47,6 +42,7 @@ impl Core {
             | Request::Prompt(_)
             | Request::Cancel(_)
             | Request::RunWait(_)
+            | Request::RunInput(_)
             | Request::SessionOpen(_)
             | Request::SessionClose(_)
             | Request::SessionWait(_)

@@ -10,10 +10,12 @@ mod config;
 mod core;
 mod crew;
 mod hub;
+mod input;
 mod leave;
 mod logging;
 mod looks;
 mod output;
+mod places;
 mod refuse;
 mod stdio;
 mod watch;
@@ -38,6 +40,7 @@ use self::crew::Crew;
 use self::hub::{ConnId, Hub};
 use self::leave::Leaving;
 use self::output::Outputs;
+use self::places::Places;
 use crate::agents::Guards;
 use crate::domain::{AgentRef, AgentSpec, Limits, Mono, OnStall};
 use crate::engine::{AgentTraits, Batch, Engine};
@@ -88,6 +91,7 @@ impl Sidecar {
         for (session, traits) in &mut snapshot.sessions {
             *traits = resolve(&session.agent, &config).as_ref().map(traits_of);
         }
+        let (place, places) = places(&config, &runtime);
         let told = snapshot.last_event;
         let clock = Clock::start();
         let (engine, recovered) = Engine::recover(snapshot, config.limits.clone(), clock.now());
@@ -95,10 +99,6 @@ impl Sidecar {
         batch.add(recovered, |writes| store.apply(writes))?;
         let recovered = batch.commit(|| store.commit())?;
         let (inputs, received) = mpsc::channel();
-        let place = match &config.store {
-            StoreAt::Memory => ":memory:".to_owned(),
-            StoreAt::Directory(path) => path.display().to_string(),
-        };
         let identity = Identity {
             instance: uuid::Uuid::now_v7().to_string(),
             cwd: std::env::current_dir()
@@ -116,6 +116,7 @@ impl Sidecar {
                 runtime.clone(),
                 guards,
                 place,
+                places,
                 teller(&inputs, Msg::News),
                 teller(&inputs, Msg::Gone),
             ),
@@ -130,8 +131,10 @@ impl Sidecar {
             told,
             leaving: Leaving::default(),
             identity,
+            tell_typed: teller(&inputs, Msg::Typed),
             tell_outside: teller(&inputs, Msg::Outside),
             inputs: received,
+            purged: Vec::new(),
             wrote: false,
             commits: 0,
             dropped_output_bytes: 0,
@@ -217,6 +220,17 @@ fn open(config: &Config) -> Result<(Box<dyn Store>, Guards), StoreError> {
     }
 }
 
+/// What the store is called, and where agents put files of their own.
+fn places(config: &Config, runtime: &tokio::runtime::Handle) -> (String, Places) {
+    let (name, directory) = match &config.store {
+        StoreAt::Memory => (":memory:".to_owned(), None),
+        StoreAt::Directory(path) => (path.display().to_string(), Some(path.clone())),
+    };
+    let places = Places::of(directory, runtime.clone());
+    places.begin();
+    (name, places)
+}
+
 fn teller<T: Send + 'static>(
     inputs: &Sender<Msg>,
     wrap: fn(T) -> Msg,
@@ -253,6 +267,7 @@ fn resolve(agent: &AgentRef, config: &Config) -> Option<AgentSpec> {
 fn traits_of(spec: &AgentSpec) -> AgentTraits {
     AgentTraits {
         steers: spec.kind.steers(),
+        terminal: spec.kind.has_terminal(),
         grace_ms: spec.grace_ms,
         start_ms: spec.start_ms,
         stall_ms: spec.stall_ms,

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Bench {
     agent: Agent,
     news: mpsc::UnboundedReceiver<News>,
+    /// Where the agent's files are, until the end.
+    folder: tempfile::TempDir,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub fn spec(kind: AgentKind, command: &[&str], input: PromptInput) -> AgentSpec 
         permissions: PermissionPolicy::Ask,
         idle_stop_ms: 1_800_000,
         prose: false,
+        rc: false,
+        record: false,
     }
 }
 
@@ -79,15 +83,32 @@ impl Bench {
     pub fn with_setup(spec: AgentSpec, guards: Guards, cwd: PathBuf) -> Self {
         let (tell, news) = mpsc::unbounded_channel();
         let path = std::env::var("PATH").unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let agent = agents::open(Setup {
             session: SessionId::parse("s").unwrap(),
             spec: Arc::new(spec),
             cwd,
             env: Arc::new(BTreeMap::from([("PATH".to_owned(), path)])),
             guards,
+            scratch: folder.path().join("shells").into(),
+            recordings: folder.path().join("recordings").into(),
             tell: Arc::new(move |news| drop(tell.send(news))),
         });
-        Self { agent, news }
+        Self {
+            agent,
+            news,
+            folder,
+        }
+    }
+
+    /// Where the agent has its private files.
+    pub fn scratch(&self) -> PathBuf {
+        self.folder.path().join("shells")
+    }
+
+    /// Where the agent's files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn order(&self, order: Order) {
@@ -179,12 +200,20 @@ impl Bench {
 
     /// Releases the session: everything is gone afterwards. What was told until then.
     pub async fn release(self) -> Vec<Event> {
-        let Self { agent, mut news } = self;
+        let Self {
+            agent,
+            mut news,
+            folder,
+        } = self;
         drop(agent.orders);
         timeout(PATIENCE, agent.gone)
             .await
             .expect("gone in time")
             .unwrap();
+        let scratch = std::fs::read_dir(folder.path().join("shells"));
+        let left: Vec<_> = scratch.into_iter().flatten().collect();
+        assert!(left.is_empty(), "{left:?} is left");
+        drop(folder);
         std::iter::from_fn(|| news.try_recv().ok().map(|news| news.event)).collect()
     }
 }

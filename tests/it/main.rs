@@ -23,3 +23,4 @@ mod sessions;
 mod slow;
 mod storage;
 mod storm;
+mod terminals;

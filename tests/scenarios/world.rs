@@ -29,6 +29,7 @@ impl Default for World {
     fn default() -> Self {
         let script = AgentTraits {
             steers: true,
+            terminal: false,
             grace_ms: 5_000,
             start_ms: 60_000,
             stall_ms: None,
@@ -108,7 +109,8 @@ impl World {
 
     fn configure(&mut self, words: &Words) {
         let traits = AgentTraits {
-            steers: words.has("steers"),
+            steers: words.has("steers") || words.has("terminal"),
+            terminal: words.has("terminal"),
             grace_ms: words.ms("grace").unwrap_or(5_000),
             start_ms: words.ms("start").unwrap_or(60_000),
             stall_ms: words.ms("stall"),
@@ -301,6 +303,7 @@ fn prompt(words: &Words) -> PromptAsk {
         run: run(words.get(2)),
         prior: None,
         prompt: Prompt::Text(words.setting("text").unwrap_or("go").into()),
+        longest_line: words.ms("line").unwrap_or(2),
         if_busy,
         replaces: words.setting("replaces").map(run),
         timeout_ms: words.ms("timeout"),

@@ -12,6 +12,7 @@ pub fn traits(agent: &AgentRef) -> Option<AgentTraits> {
     };
     let plain = AgentTraits {
         steers: false,
+        terminal: false,
         grace_ms: 100,
         start_ms: 1_000,
         stall_ms: None,
@@ -25,6 +26,11 @@ pub fn traits(agent: &AgentRef) -> Option<AgentTraits> {
             permissions: PermissionPolicy::Ask,
             ..plain
         }),
+        "terminal" => Some(AgentTraits {
+            steers: true,
+            terminal: true,
+            ..plain
+        }),
         "stalls" => Some(AgentTraits {
             stall_ms: Some(700),
             stall_cancels: true,
@@ -33,6 +39,19 @@ pub fn traits(agent: &AgentRef) -> Option<AgentTraits> {
         }),
         _ => None,
     }
+}
+
+/// Which agent drives the session of that number.
+const AGENTS: [&str; 5] = ["plain", "steers", "stalls", "terminal", "steers"];
+
+/// Bytes of a line that a terminal does not take.
+const LONG_LINE: u64 = 4_096;
+
+/// Whether what is steered into the session's runs is typed into a terminal.
+pub fn types(session: &SessionId) -> bool {
+    let number = session.as_str().strip_prefix('s');
+    let number = number.and_then(|number| number.parse::<usize>().ok());
+    number.and_then(|number| AGENTS.get(number)) == Some(&"terminal")
 }
 
 pub fn session(n: u64) -> SessionId {
@@ -45,7 +64,7 @@ pub fn run(n: u64) -> RunId {
 
 /// How a session is opened: always the same way, but for chance in what is omitted.
 pub fn open(n: u64, rng: &mut Rng) -> OpenAsk {
-    let agent = ["plain", "steers", "stalls", "steers", "steers"][usize::try_from(n).unwrap()];
+    let agent = AGENTS[usize::try_from(n).unwrap()];
     let agent = AgentRef::Named(if rng.percent(2) { "nobody" } else { agent }.into());
     let parent = match n {
         1 | 4 => Some(session(0)),
@@ -87,6 +106,7 @@ pub fn prompt(n: u64, sessions: u64, rng: &mut Rng) -> PromptAsk {
         run: run(n),
         prior: None,
         prompt: Prompt::Text("go".into()),
+        longest_line: if rng.percent(10) { LONG_LINE } else { 2 },
         if_busy,
         replaces: (rng.percent(8) && n > 1)
             .then(|| run(1 + (n - 1).saturating_sub(1 + rng.below(4)))),

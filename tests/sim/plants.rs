@@ -23,6 +23,7 @@ enum Bug {
     ReversesAtRecovery,
     ForgetsWaits,
     SaysNothingOfRecovery,
+    RunsWhatWasTyped,
 }
 
 /// The engine with a bug at its seams.
@@ -50,7 +51,10 @@ impl Machine for Planted {
         decided
     }
 
-    fn step(&mut self, now: Now, input: Input) -> Decided {
+    fn step(&mut self, now: Now, mut input: Input) -> Decided {
+        if self.bug == Bug::RunsWhatWasTyped {
+            forget_terminals(&mut input);
+        }
         let later = self.later_prompt(&input);
         let mut decided = self.engine.step(now, input);
         match self.bug {
@@ -78,7 +82,10 @@ impl Machine for Planted {
                     decided.acts.extend(acts.filter(|act| !matches!(act, Act::Answer(to, _) | Act::Reject(to, _) if *to == from)));
                 }
             }
-            Bug::StartsAgainAfterCrash | Bug::ReversesAtRecovery | Bug::SaysNothingOfRecovery => {}
+            Bug::StartsAgainAfterCrash
+            | Bug::ReversesAtRecovery
+            | Bug::SaysNothingOfRecovery
+            | Bug::RunsWhatWasTyped => {}
         }
         decided
     }
@@ -105,6 +112,21 @@ impl Planted {
             } => self.cancelled.remove(&ask.session).then(|| ask.run.clone()),
             _ => None,
         }
+    }
+}
+
+/// The engine takes every agent for one whose text can be prompted later.
+fn forget_terminals(input: &mut Input) {
+    let traits = match input {
+        Input::Know { agent, .. } => agent.as_mut(),
+        Input::Ask {
+            ask: Ask::Open(open),
+            ..
+        } => open.traits.as_mut(),
+        _ => None,
+    };
+    if let Some(traits) = traits {
+        traits.terminal = false;
     }
 }
 
@@ -218,5 +240,6 @@ caught! {
     a_lost_commit_is_caught: store_with(Plant::LosesLastCommit) => "completion-is-kept" | "accepted-is-kept";
     a_completion_without_its_inbox_entry_is_caught: store_with(Plant::NoInboxEntry) => "inbox" | "wait-lasts";
     a_completion_said_and_not_written_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Complete(..)))) => "completion-is-kept";
+    a_typed_text_that_is_run_as_a_command_is_caught: engine_with(Bug::RunsWhatWasTyped) => "typed" | "line";
     a_stop_that_is_not_recorded_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Stop(..)))) => "first-stop" | "interrupted";
 }

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::guard::{Exit, Guarded, Launch, Progress};
+use super::guard::{Exit, Guarded, Launch, Progress, Stdio};
 use super::output::{Output, Phase, credit};
 use super::{Driver, Event, Order, Setup, Stream, Turn, Verdict, launch, text};
 use crate::domain::{Ending, FailKind, PromptInput};
@@ -24,7 +24,11 @@ impl Driver for Command {
             match order {
                 Order::Begin(turn) => take_turn(&setup, &turn, &credit, &mut orders).await,
                 // There is no turn that it could be about.
-                Order::Steer { .. } | Order::Stop | Order::Kill | Order::Permit { .. } => {}
+                Order::Steer { .. }
+                | Order::Input { .. }
+                | Order::Stop
+                | Order::Kill
+                | Order::Permit { .. } => {}
             }
         }
     }
@@ -111,7 +115,7 @@ async fn watch_over(
     loop {
         tokio::select! {
             progress = process.next() => match progress {
-                Progress::Started => {
+                Progress::Started(_) => {
                     output.event(Event::Active);
                     phase.send_replace(Phase::Running);
                 }
@@ -123,7 +127,12 @@ async fn watch_over(
             order = orders.recv(), if ordered => match order {
                 Some(Order::Stop) => process.stop(),
                 Some(Order::Kill) => process.kill(),
-                Some(Order::Begin(_) | Order::Steer { .. } | Order::Permit { .. }) => {}
+                Some(
+                    Order::Begin(_)
+                    | Order::Steer { .. }
+                    | Order::Input { .. }
+                    | Order::Permit { .. },
+                ) => {}
                 // The session is released: nothing of it may stay.
                 None => {
                     ordered = false;
@@ -150,9 +159,11 @@ fn launch_of(setup: &Setup, turn: &Turn) -> Launch {
             .map(|argument| argument.replace(PLACEHOLDER, &prompt))
             .collect(),
     };
-    let mut launch = launch(setup, argv);
-    launch.input = setup.spec.input == PromptInput::Stdin;
-    launch.errors = true;
+    let stdio = Stdio::Pipes {
+        input: setup.spec.input == PromptInput::Stdin,
+        errors: true,
+    };
+    let mut launch = launch(setup, argv, stdio);
     let mut set = |name: &str, value: &str| launch.env.insert(name.to_owned(), value.to_owned());
     set("TURNLANE_RUN", turn.run.as_str());
     if let Some(context) = &turn.traceparent {

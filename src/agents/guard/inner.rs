@@ -1,8 +1,8 @@
 //! The guard itself: a process of one thread that starts an agent and ends with everything that the agent started.
 //!
 //! Its standard input is the control socket, its standard output and error are the agent's. It says `ready` once it holds
-//! the guards' lock, and starts the agent only at the owner's [`GO`], which brings the agent's standard input: a dead owner
-//! can't say it, so no agent starts in a later life. Then it says `started PID` or `failed WHAT ERRNO`, and at the very
+//! the guards' lock, and starts the agent only at the owner's [`GO`], which brings the agent's standard input, or
+//! [`GO_ON_TERMINAL`], which brings its terminal: a dead owner can't say it, so no agent starts in a later life. Then it says `started PID` or `failed WHAT ERRNO`, and at the very
 //! end, with no process left, `exit CODE` or `signal N`. The end of the socket means: kill everything.
 
 use std::cell::Cell;
@@ -22,10 +22,12 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Pid, Signal, WaitStatus, kill_process_group, setsid};
 use signal_hook::consts::signal as sig;
 
-use super::{lock, tree};
+use super::{lock, terminal, tree};
 
 /// Start; brings the agent's standard input.
 pub(super) const GO: u8 = b'G';
+/// Start on a terminal; brings it.
+pub(super) const GO_ON_TERMINAL: u8 = b'T';
 /// Ask the agent to stop.
 pub(super) const STOP: u8 = b'S';
 
@@ -124,11 +126,11 @@ impl Guard {
             Some(Err(error)) => return self.failed("lock", &error),
         };
         self.say("ready");
-        let input = self.await_go()?;
+        let go = self.await_go()?;
         if let Err(error) = std::env::set_current_dir(&job.cwd) {
             return self.failed("cwd", &error);
         }
-        let agent = match start(job, input) {
+        let agent = match start(job, go) {
             Ok(pid) => pid,
             Err(error) => return self.failed("program", &error),
         };
@@ -171,11 +173,12 @@ impl Guard {
         tree::drain(&self.wake);
     }
 
-    /// The agent's standard input, which comes with the word to start; `None` when that will not come.
-    fn await_go(&mut self) -> Option<OwnedFd> {
+    /// The word to start and what comes with it; `None` when that will not come.
+    fn await_go(&mut self) -> Option<Go> {
         loop {
             match receive(&self.control) {
-                Ok((GO, fd)) => return fd,
+                Ok((GO, fd)) => return fd.map(Go::Input),
+                Ok((GO_ON_TERMINAL, fd)) => return fd.map(Go::Terminal),
                 Ok(_) => return None,
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(_) => return None,
@@ -225,13 +228,24 @@ impl Guard {
     }
 }
 
-/// Starts the agent in a process group of its own, and lets go of its output.
-fn start(job: &Job, input: OwnedFd) -> io::Result<Pid> {
-    let child = Command::new(&job.program)
-        .args(&job.arguments)
-        .stdin(input)
-        .process_group(0)
-        .spawn()?;
+/// What the agent is started with.
+enum Go {
+    /// Its standard input.
+    Input(OwnedFd),
+    /// Its terminal.
+    Terminal(OwnedFd),
+}
+
+/// Starts the agent in a process group or session of its own, and lets go of its output.
+fn start(job: &Job, go: Go) -> io::Result<Pid> {
+    let child = match go {
+        Go::Input(input) => Command::new(&job.program)
+            .args(&job.arguments)
+            .stdin(input)
+            .process_group(0)
+            .spawn()?,
+        Go::Terminal(terminal) => terminal::start(terminal, &job.program, &job.arguments)?,
+    };
     if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
         let _ = rustix::stdio::dup2_stderr(&null);

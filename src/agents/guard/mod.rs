@@ -5,19 +5,24 @@
 //! case that a guard itself is killed.
 
 mod former;
+mod helper;
 mod inner;
 mod lock;
 mod process;
+mod terminal;
 mod tree;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use helper::Helper;
 pub use inner::guard_main;
 pub(super) use process::{Exit, Guarded, Progress};
+pub use terminal::terminal_main;
 
 /// The variable that everything under a guard carries, and nothing else: how what lost its guard is found.
 const MARK: &str = "TURNLANE_GUARDED";
@@ -40,10 +45,21 @@ pub(super) struct Launch {
     pub(super) cwd: PathBuf,
     /// Its whole environment.
     pub(super) env: BTreeMap<String, String>,
-    /// Whether its standard input is a pipe; else it is `/dev/null`.
-    pub(super) input: bool,
-    /// Whether its standard error is a pipe; else it is `/dev/null`.
-    pub(super) errors: bool,
+    /// Where it reads and writes.
+    pub(super) stdio: Stdio,
+}
+
+/// Where a process reads and writes.
+pub(super) enum Stdio {
+    /// Its standard output is a pipe.
+    Pipes {
+        /// Whether its standard input is a pipe; else it is `/dev/null`.
+        input: bool,
+        /// Whether its standard error is a pipe; else it is `/dev/null`.
+        errors: bool,
+    },
+    /// All three are this terminal, which controls it: it leads a session of its own.
+    Terminal(OwnedFd),
 }
 
 impl Guards {
@@ -98,6 +114,14 @@ impl Guards {
     /// A message for a person when not even its guard could be started.
     pub(super) fn start(&self, launch: Launch) -> Result<Guarded, String> {
         process::start(self, launch)
+    }
+
+    /// Starts a short-lived process of our own that starts nothing itself, without a guard. Its environment is the command's.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub(super) fn helper(&self, command: &mut tokio::process::Command) -> io::Result<Helper> {
+        Helper::start(command)
     }
 }
 

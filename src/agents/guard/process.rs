@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Guards, Launch, inner, tree};
+use super::{Guards, Launch, Stdio as Where, inner, tree};
 
 /// How long a guard may take to end its tree before it is killed itself.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
@@ -40,8 +40,8 @@ enum Order {
 /// What becomes of a guarded process: `Started` at most once, `Gone` exactly once and last.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It runs.
-    Started,
+    /// It runs, and this is its process id, which is nobody else's until it is gone.
+    Started(i32),
     /// It and everything that it started is gone.
     Gone(Exit),
 }
@@ -81,7 +81,7 @@ impl Guarded {
     pub(crate) async fn gone(&mut self) -> Exit {
         loop {
             match self.next().await {
-                Progress::Started => {}
+                Progress::Started(_) => {}
                 Progress::Gone(exit) => return exit,
             }
         }
@@ -99,11 +99,14 @@ pub(super) fn start(guards: &Guards, launch: Launch) -> Result<Guarded, String> 
     let (control, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
     control.set_nonblocking(true).map_err(failed)?;
     let control = UnixStream::from_std(control).map_err(failed)?;
-    let (stdin, input) = input(launch.input).map_err(failed)?;
-    let errors = if launch.errors {
-        Stdio::piped()
-    } else {
-        Stdio::null()
+    let on_terminal = matches!(launch.stdio, Where::Terminal(_));
+    let piped = |piped: bool| if piped { Stdio::piped() } else { Stdio::null() };
+    let ((stdin, input), errors) = match launch.stdio {
+        Where::Pipes {
+            input: feeds,
+            errors,
+        } => (input(feeds).map_err(failed)?, errors),
+        Where::Terminal(terminal) => ((None, terminal), false),
     };
     let mut command = tokio::process::Command::new(guards.program());
     command
@@ -116,8 +119,8 @@ pub(super) fn start(guards: &Guards, launch: Launch) -> Result<Guarded, String> 
         .envs(&launch.env)
         .env(super::MARK, "1")
         .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::piped())
-        .stderr(errors);
+        .stdout(piped(!on_terminal))
+        .stderr(piped(errors));
     let (mut child, entry) = tree::Entry::of(|| command.spawn(), Child::id).map_err(failed)?;
     // The command holds the guard's end of the socket, which must not stay open here.
     drop(command);
@@ -129,6 +132,7 @@ pub(super) fn start(guards: &Guards, launch: Launch) -> Result<Guarded, String> 
         entry,
         control,
         input: Some(input),
+        on_terminal,
         tell,
         names,
         stop_wanted: false,
@@ -228,8 +232,9 @@ struct Watcher {
     child: Child,
     entry: tree::Entry,
     control: UnixStream,
-    /// The process's standard input, until it is handed over.
+    /// The process's standard input, or its terminal, until it is handed over.
     input: Option<OwnedFd>,
+    on_terminal: bool,
     tell: mpsc::UnboundedSender<Progress>,
     names: Names,
     stop_wanted: bool,
@@ -315,7 +320,9 @@ impl Watcher {
         match word() {
             "ready" if !self.killed => self.go(),
             "started" => {
-                let _ = self.tell.send(Progress::Started);
+                let _ = self
+                    .tell
+                    .send(Progress::Started(word().parse().unwrap_or(0)));
             }
             "exit" => self.end = word().parse().ok().map(Exit::Code),
             "signal" => self.end = word().parse().ok().map(Exit::Signal),
@@ -338,7 +345,13 @@ impl Watcher {
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let fds = [input.as_fd()];
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        let byte = [IoSlice::new(&[inner::GO])];
+        let go = if self.on_terminal {
+            inner::GO_ON_TERMINAL
+        } else {
+            inner::GO
+        };
+        let byte = [go];
+        let byte = [IoSlice::new(&byte)];
         // The first bytes ever sent: there is room. A guard that has ended is seen by its exit.
         let _ = sendmsg(
             self.control.as_fd(),

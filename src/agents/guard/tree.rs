@@ -18,7 +18,7 @@ const UNKILLABLE: Duration = Duration::from_secs(1);
 /// How long a sweep may take.
 const SWEEP: Duration = Duration::from_secs(2);
 
-/// The live guards of this process. Spawning a guard and sweeping exclude each other, or a sweep could kill a guard that
+/// The live guards and helpers of this process. Spawning a guard and sweeping exclude each other, or a sweep could kill a guard that
 /// has not been entered yet. Children belong to the process, so the table does too.
 static LIVE: Mutex<Live> = Mutex::new(Live {
     next: 0,

@@ -66,7 +66,13 @@ impl Session {
                         until = Instant::now() + idle;
                     }
                     // There is no turn that it could be about.
-                    Some(Order::Steer { .. } | Order::Stop | Order::Kill | Order::Permit { .. }) => {}
+                    Some(
+                        Order::Steer { .. }
+                        | Order::Input { .. }
+                        | Order::Stop
+                        | Order::Kill
+                        | Order::Permit { .. },
+                    ) => {}
                     None => break,
                 },
                 () = sleep_until(until), if self.process.is_some() => self.end().await,
@@ -201,8 +207,8 @@ impl<'a> Playing<'a> {
 
     fn obey(&mut self, order: Order, process: &Process) {
         match order {
-            // There is one under way; the caller keeps that.
-            Order::Begin(_) => {}
+            // There is one under way, the caller keeps that; and it has no terminal.
+            Order::Begin(_) | Order::Input { .. } => {}
             Order::Steer { seq, prompt } => {
                 self.steered.push(seq);
                 if !self.killed {

@@ -5,7 +5,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
 use super::words::{LINE_BYTES, Told, Word};
-use crate::agents::guard::Guarded;
+use crate::agents::guard::{Guarded, Stdio};
 use crate::agents::{Setup, launch};
 
 /// Words that are read ahead.
@@ -24,8 +24,11 @@ impl Process {
     /// Starts a stand-in.
     pub(super) fn start(setup: &Setup) -> Result<Self, String> {
         let program = setup.guards.program().to_string_lossy().into_owned();
-        let mut launch = launch(setup, vec![program, "__script".to_owned()]);
-        launch.input = true;
+        let stdio = Stdio::Pipes {
+            input: true,
+            errors: false,
+        };
+        let launch = launch(setup, vec![program, "__script".to_owned()], stdio);
         let mut guarded = setup.guards.start(launch)?;
         let (told, inbox) = mpsc::unbounded_channel();
         let (send, words) = mpsc::channel(AHEAD);

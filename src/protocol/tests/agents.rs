@@ -59,8 +59,57 @@ fn the_built_in_agents_resolve() {
                 assert_eq!(spec.command, ["sh", "-c", "{prompt}"]);
                 assert_eq!((spec.kind, spec.prose), (AgentKind::Command, false));
             }
+            "shell" => {
+                assert_eq!(spec.command, ["bash"]);
+                assert_eq!((spec.kind, spec.prose), (AgentKind::Shell, false));
+                assert!(!spec.rc && !spec.record);
+            }
             _ => assert_eq!((spec.kind, spec.prose), (AgentKind::Script, true)),
         }
+    }
+}
+
+#[test]
+fn a_shell_is_described_with_its_own_words_and_no_others() {
+    let of = |json: &str| object(json).resolve("x", &Limits::default());
+    let zsh =
+        r#"{"kind":"shell","shell":"/bin/zsh","rc":true,"record":true,"prose":false,"stallMs":5}"#;
+    let spec = of(zsh).unwrap();
+    assert_eq!((spec.rc, spec.record, spec.prose), (true, true, false));
+    assert_eq!(
+        (spec.command, spec.stall_ms),
+        (vec!["/bin/zsh".to_owned()], Some(5))
+    );
+    let snake: AgentObject =
+        toml::from_str("kind = \"shell\"\nshell = \"/bin/zsh\"\nrc = true\nrecord = true\nprose = false\nstall_ms = 5")
+            .unwrap();
+    assert_eq!(object(zsh), snake);
+    for (json, field) in [
+        (r#"{"kind":"shell","command":["bash"]}"#, "command"),
+        (r#"{"kind":"shell","input":"stdin"}"#, "input"),
+        (r#"{"kind":"shell","prose":true}"#, "prose"),
+        (r#"{"kind":"shell","idleStopMs":5}"#, "idleStopMs"),
+        (r#"{"kind":"shell","shell":""}"#, "shell"),
+        (r#"{"kind":"shell","shell":"a\u0000b"}"#, "shell"),
+        (
+            r#"{"kind":"command","command":["x"],"shell":"sh"}"#,
+            "shell",
+        ),
+        (r#"{"kind":"command","command":["x"],"rc":false}"#, "rc"),
+        (
+            r#"{"kind":"command","command":["x"],"record":true}"#,
+            "record",
+        ),
+        (r#"{"kind":"script","record":false}"#, "record"),
+        (r#"{"kind":"script","command":["x"]}"#, "command"),
+        (r#"{"kind":"script","input":"stdin"}"#, "input"),
+    ] {
+        let fault = of(json).unwrap_err();
+        assert_eq!(
+            (fault.field, fault.unsupported),
+            (field, false),
+            "{json}: {fault}"
+        );
     }
 }
 

@@ -138,6 +138,9 @@ const INVALID: &[(&str, &str, &str)] = &[
     ("run/input", r#"{"runId":"a"}"#, "text"),
     ("run/input", r#"{"runId":"a","text":"x","keys":[]}"#, "keys"),
     ("run/input", r#"{"runId":"a","cols":0}"#, "cols"),
+    ("run/input", r#"{"runId":"a","rows":65536}"#, "rows"),
+    ("run/input", r#"{"runId":"a","text":"","cols":80}"#, "text"),
+    ("run/input", r#"{"runId":"a","keys":[],"cols":80}"#, "keys"),
     ("session/open", r#"{"cwd":"here"}"#, "cwd"),
     ("session/open", r#"{"env":{"A=B":"c"}}"#, "env"),
     ("session/open", r#"{"env":{"A":1}}"#, "env.A"),
@@ -233,7 +236,6 @@ fn what_is_known_but_not_served_is_unsupported() {
         (r#"{"inbox":{"keep":"all"}}"#, "inbox"),
         (r#"{"wake":{}}"#, "wake"),
         (r#"{"heartbeat":false}"#, "heartbeat"),
-        (r#"{"agent":{"kind":"shell"}}"#, "agent.kind"),
         (r#"{"agent":{"kind":"acp","command":["x"]}}"#, "agent.kind"),
     ] {
         let error = parse("session/open", params).unwrap_err();

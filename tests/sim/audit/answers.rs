@@ -1,7 +1,10 @@
 //! Answers, against what is known when they are given.
 
+use turnlane::domain::terminal::LINE_BYTES;
 use turnlane::domain::{Mono, Reason, RunId, RunState, Seq, SessionId};
 use turnlane::engine::{Answer, Ask, CancelAsk, Fault, IfBusy, PromptAsk, Ticket, Was};
+
+use crate::clients;
 
 use super::books::{Book, Open, Spot};
 use turnlane::store::Store;
@@ -171,7 +174,12 @@ impl Audit {
             .any(|book| book.maybe && book.ask.session == ask.session);
         let lane = self.lanes.entry(ask.session.clone()).or_default();
         if steered == Some(true) {
-            self.runs.get_mut(&run).expect("it was accepted").spot = Spot::Into;
+            let book = self.runs.get_mut(&run).expect("it was accepted");
+            book.spot = Spot::Into;
+            book.typed = clients::types(&ask.session);
+            if book.typed && ask.longest_line > LINE_BYTES {
+                return broken("line", format!("{run} has a line that no terminal takes"));
+            }
             return match &lane.under_way {
                 Some(_) => Ok(()),
                 None => broken("steer", format!("{run} was steered into nothing")),
@@ -309,6 +317,17 @@ impl Audit {
         }
     }
 
+    /// Whether a session's inbox is empty, and no run that is known to be live will change that.
+    pub(super) fn owes_nothing(&self, session: &SessionId, store: &mut dyn Store) -> bool {
+        let held = (self.inboxes.get(session)).is_some_and(|inbox| !inbox.is_empty());
+        !held
+            && !self.runs.iter().any(|(id, book)| {
+                let live = book.is_live() || book.maybe && book.spot == Spot::Asked;
+                let mut notify = || store.run(id).expect("it can be read")?.row.notify;
+                live && notify().as_ref() == Some(session)
+            })
+    }
+
     pub(super) fn rejected(&mut self, ticket: Ticket, fault: &Fault) -> Kept {
         let Some(open) = self.open.remove(&ticket) else {
             return broken(
@@ -321,6 +340,16 @@ impl Audit {
                 stop.lost = true;
             }
             return Ok(());
+        }
+        if matches!(fault, Fault::LineTooLong { .. }) {
+            let steers = |ask: &PromptAsk| {
+                ask.if_busy == IfBusy::Steer
+                    && clients::types(&ask.session)
+                    && ask.longest_line > LINE_BYTES
+            };
+            if !matches!(&open.ask, Ask::Prompt(ask) if steers(ask)) {
+                return broken("line", format!("{fault:?} for {open:?}"));
+            }
         }
         self.stops.retain(|stop| stop.ticket != ticket);
         if let Ask::Close { session, .. } = &open.ask {

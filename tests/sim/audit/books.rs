@@ -49,6 +49,8 @@ pub struct Book {
     pub verdict: Option<Verdict>,
     /// The agent took its text.
     pub taken: bool,
+    /// Its text was for a terminal: it is never run as a prompt of its own.
+    pub typed: bool,
     pub end: Option<(Arc<Completion>, EventNo)>,
 }
 
@@ -66,6 +68,7 @@ impl Book {
             told_stopping: false,
             verdict: None,
             taken: false,
+            typed: false,
             end: None,
         }
     }

@@ -193,7 +193,7 @@ impl Audit {
         for book in self
             .runs
             .values_mut()
-            .filter(|book| book.spot == Spot::Into && book.unsaid)
+            .filter(|book| book.spot == Spot::Into && book.unsaid && !book.typed)
         {
             book.spot = Spot::Queued;
             book.maybe = true;

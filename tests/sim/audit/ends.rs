@@ -142,7 +142,7 @@ impl Audit {
             .and_then(|lane| lane.last.as_ref())
             == Some(host);
         let into = book.spot == Spot::Into || book.maybe;
-        let taken = book.taken || self.recovering || book.maybe;
+        let taken = book.taken || book.typed || self.recovering || book.maybe;
         let ok = shared
             && last
             && into

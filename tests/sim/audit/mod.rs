@@ -177,6 +177,9 @@ impl Audit {
         book.told_stopping |= state == RunState::Stopping;
         // What an agent did not take goes to the head of the queue.
         if state == RunState::Queued && book.spot == Spot::Into {
+            if book.typed {
+                return broken("typed", format!("{run} was typed, and is queued"));
+            }
             book.spot = Spot::Queued;
             self.lane(session).queue.insert(0, run.clone());
         }
@@ -203,6 +206,9 @@ impl Audit {
         };
         if book.begun {
             return broken("started-once", format!("{run} is started again"));
+        }
+        if book.typed {
+            return broken("typed", format!("{run} was typed, and begins"));
         }
         if book.spot == Spot::Ended || book.must.is_some() || closed(book) {
             return broken(
@@ -300,17 +306,6 @@ impl Audit {
             Ask::Prompt(_) | Ask::Cancel(_) | Ask::Open(_) | Ask::Respond { .. } => true,
             Ask::Close { .. } | Ask::Shutdown { .. } => false,
         }
-    }
-
-    /// Whether a session's inbox is empty, and no run that is known to be live will change that.
-    pub(super) fn owes_nothing(&self, session: &SessionId, store: &mut dyn Store) -> bool {
-        let held = (self.inboxes.get(session)).is_some_and(|inbox| !inbox.is_empty());
-        !held
-            && !self.runs.iter().any(|(id, book)| {
-                let live = book.is_live() || book.maybe && book.spot == Spot::Asked;
-                let mut notify = || store.run(id).expect("it can be read")?.row.notify;
-                live && notify().as_ref() == Some(session)
-            })
     }
 
     /// Whether a purge of this session was asked for of which no end was told.
