@@ -50,7 +50,7 @@ fn the_lines_that_it_says_to_paste_do_what_it_says() {
     };
     let requests: Vec<String> = blocks("json")
         .into_iter()
-        .filter(|block| block.contains("\"method\":\"prompt\""))
+        .filter(|block| block.contains("\"method\":\"prompt\"") && block.contains("demo"))
         .collect();
     assert_eq!(requests.len(), 2, "one prompt, and two with a cancel");
 
@@ -148,4 +148,33 @@ fn its_configuration_is_one() {
         .output()
         .unwrap();
     assert_eq!(output.stdout, b"hi\n");
+}
+
+#[test]
+fn the_shell_that_it_shows_keeps_its_directory_and_variables() {
+    let home = tempfile::tempdir().unwrap();
+    let requests = blocks("json")
+        .into_iter()
+        .find(|block| block.contains("export A=1"))
+        .unwrap();
+    let mut child = turnlane(home.path())
+        .args(["--default-agent", "shell"])
+        .args(["--on-last-disconnect", "finish"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(requests.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let last = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice::<Value>(line).unwrap())
+        .rfind(|message| message["method"] == "run/completed")
+        .unwrap();
+    assert_eq!(last["params"]["text"], "/usr\n1\n");
+    assert_eq!(last["params"]["exitCode"], 1);
 }

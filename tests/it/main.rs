@@ -15,11 +15,14 @@ mod lanes;
 mod leaving;
 mod oneshot;
 mod pages;
+#[path = "../support/programs.rs"]
+mod programs;
 mod prompts;
 mod questions;
 mod refusals;
 mod resume;
 mod sessions;
+mod shells;
 mod slow;
 mod storage;
 mod storm;
