@@ -1,0 +1,35 @@
+//! The rows. To add one: a module with a function that measures it, and a line in [`ROWS`].
+
+mod accepts;
+mod ends;
+mod output;
+mod turns;
+
+use crate::frame::{Bench, Line, Outcome};
+
+/// Measures a row.
+pub type Row = fn(&Bench) -> Outcome<Vec<Line>>;
+
+/// Every row by name, in the order in which they are measured.
+const ROWS: &[(&str, Row)] = &[
+    ("P3", accepts::measure),
+    ("P5", ends::measure),
+    ("P7", turns::measure),
+    ("P15", output::measure),
+];
+
+/// The rows of these names; all when none is named.
+pub fn chosen(names: &[String]) -> Outcome<Vec<(&'static str, Row)>> {
+    let known = |name: &String| ROWS.iter().any(|(row, _)| row.eq_ignore_ascii_case(name));
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let all: Vec<_> = ROWS.iter().map(|(row, _)| *row).collect();
+        return Err(format!("there is no row {unknown}; there are {}", all.join(", ")).into());
+    }
+    let wanted =
+        |row: &str| names.is_empty() || names.iter().any(|name| row.eq_ignore_ascii_case(name));
+    Ok(ROWS
+        .iter()
+        .filter(|(row, _)| wanted(row))
+        .copied()
+        .collect())
+}
