@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::tail::Tail;
 use super::{CHUNK_BYTES, CREDIT_BYTES, Chunk, Event, News, Stream, Tell};
-use crate::domain::Seq;
+use crate::domain::{Ending, Seq, Verdict};
 
 /// What the smallest piece costs: a piece is more than its bytes.
 const LEAST: usize = 512;
@@ -80,11 +80,24 @@ impl Output {
         self.credit.clone().acquire_many_owned(cost).await.ok()
     }
 
-    /// The end of all output.
-    pub(super) fn into_tail(self) -> Tail {
-        self.tail
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Tells the end of the turn, with the text of all its output.
+    pub(super) fn end(self, verdict: Verdict, exit_code: Option<i32>, taken: Vec<Seq>) {
+        let tail = self.tail.into_inner();
+        let (text, truncated) = tail.unwrap_or_else(PoisonError::into_inner).text();
+        let ending = Ending {
+            text,
+            truncated,
+            exit_code,
+            ..Ending::default()
+        };
+        (self.tell)(News {
+            seq: self.seq,
+            event: Event::Ended {
+                verdict,
+                ending,
+                taken,
+            },
+        });
     }
 
     /// Tells all that can be read, from when the process runs until nobody can write any more.

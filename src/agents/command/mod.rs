@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::guard::{Exit, Guarded, Launch, Progress, Stdio};
 use super::output::{Output, Phase, credit};
 use super::{Driver, Event, Order, Setup, Stream, Turn, Verdict, launch, text};
-use crate::domain::{Ending, FailKind, PromptInput};
+use crate::domain::{FailKind, PromptInput};
 
 /// What stands for the prompt in a command's arguments.
 const PLACEHOLDER: &str = "{prompt}";
@@ -47,22 +47,8 @@ async fn take_turn(
         Err(message) => Exit::NotStarted(message),
     };
     let (verdict, exit_code) = judge(exit);
-    let tell = setup.tell.clone();
-    let (text, truncated) = output.into_tail().text();
-    tell(super::News {
-        seq: turn.seq,
-        event: Event::Ended {
-            verdict,
-            ending: Ending {
-                text,
-                truncated,
-                exit_code,
-                ..Ending::default()
-            },
-            // A command reads its prompt once: nothing can be steered into it.
-            taken: Vec::new(),
-        },
-    });
+    // A command reads its prompt once: nothing can be steered into it.
+    output.end(verdict, exit_code, Vec::new());
 }
 
 /// Feeds and hears a process until it is gone and all that it wrote has been told.

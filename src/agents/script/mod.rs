@@ -16,10 +16,9 @@ use tokio::time::{Instant, sleep_until};
 use super::guard::Exit;
 use super::output::{Output, credit};
 use super::{
-    CHUNK_BYTES, Driver, Event, News, Order, Question, Setup, Stream, Turn, Verdict, signal_words,
-    text,
+    CHUNK_BYTES, Driver, Event, Order, Question, Setup, Stream, Turn, Verdict, signal_words, text,
 };
-use crate::domain::{Choice, Ending, FailKind, Seq};
+use crate::domain::{Choice, FailKind, Seq};
 use process::Process;
 use words::{End, Told, Word};
 
@@ -111,20 +110,7 @@ impl Session {
             Err(why) => judge(Exit::NotStarted(why)),
         };
         let taken = playing.taken();
-        let (text, truncated) = output.into_tail().text();
-        (self.setup.tell)(News {
-            seq: turn.seq,
-            event: Event::Ended {
-                verdict,
-                ending: Ending {
-                    text,
-                    truncated,
-                    exit_code,
-                    ..Ending::default()
-                },
-                taken,
-            },
-        });
+        output.end(verdict, exit_code, taken);
     }
 }
 

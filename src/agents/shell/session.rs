@@ -20,8 +20,8 @@ use super::turn::Playing;
 use super::{End, never_started};
 use crate::agents::guard::{Launch, Progress, Stdio};
 use crate::agents::output::{Output, credit};
-use crate::agents::{Event, News, Order, Setup, Turn, launch, text};
-use crate::domain::{Ending, FailKind};
+use crate::agents::{Order, Setup, Turn, launch, text};
+use crate::domain::FailKind;
 
 /// Variables that would change how the shell treats us, or tell of another terminal.
 const UNSET: [&str; 6] = [
@@ -100,20 +100,7 @@ impl Session {
         let mut playing = Playing::new(turn, &output, self.setup.spec.grace_ms);
         let End { verdict, exit_code } = self.run(turn, &mut playing).await;
         let taken = playing.finish().await;
-        let (text, truncated) = output.into_tail().text();
-        (self.setup.tell)(News {
-            seq: turn.seq,
-            event: Event::Ended {
-                verdict,
-                ending: Ending {
-                    text,
-                    truncated,
-                    exit_code,
-                    ..Ending::default()
-                },
-                taken,
-            },
-        });
+        output.end(verdict, exit_code, taken);
         if let Some(files) = &mut self.files {
             files.clear();
         }
