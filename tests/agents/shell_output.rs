@@ -424,8 +424,9 @@ async fn two_thousand_runs_neither_slow_down_nor_keep_descriptors() {
         let last = bench.run(RUNS + 3, count).await.output;
         let number =
             |output: &[u8]| -> u32 { String::from_utf8_lossy(output).trim().parse().unwrap() };
+        // A descriptor a run would be thousands; the shell has some of the counting pipeline's open, or not any more.
         assert!(
-            number(&last) <= number(&first) + 2,
+            number(&last) <= number(&first) + 10,
             "{program}: {} and {}",
             number(&first),
             number(&last)
