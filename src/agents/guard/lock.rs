@@ -97,7 +97,8 @@ mod tests {
         let why = await_free(&path, Duration::ZERO).unwrap_err();
         assert!(why.contains(&std::process::id().to_string()), "{why}");
         drop((one, two));
-        assert_eq!(await_free(&path, Duration::ZERO), Ok(()));
+        // A process that another test is just starting has copies of them for a moment.
+        assert_eq!(await_free(&path, Duration::from_secs(60)), Ok(()));
     }
 
     #[test]
