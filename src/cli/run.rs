@@ -63,7 +63,7 @@ fn serve(
     let runtime = super::runtime()?;
     let sidecar = Sidecar::start(config, Some(logging), runtime.handle().clone())?;
     let (ours, theirs) = UnixStream::pair()?;
-    sidecar.attach(theirs.try_clone()?, theirs, true)?;
+    sidecar.attach(theirs.try_clone()?.into(), theirs.into(), true)?;
     let mut client = Client::new(ours)?;
     watch_signals(&runtime, &client)?;
     let mut one = OneShot {

@@ -165,9 +165,10 @@ impl Lane {
             .map_or_else(|| place_of(seq), |(first, _)| first - 1)
     }
 
-    /// How many runs go before the one at `place`, the one under way included.
+    /// How many runs go before the one at `place`, the one under way included. At the tail, where nearly all are put, nothing is counted.
     pub(super) fn position(&self, place: i64) -> usize {
-        self.queue.range(..place).count() + usize::from(!self.turn.is_idle())
+        let behind = self.queue.range(place..).count();
+        self.queue.len() - behind + usize::from(!self.turn.is_idle())
     }
 
     /// The runs steered into the one under way.

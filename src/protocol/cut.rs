@@ -12,7 +12,7 @@ pub const LINE_BYTES: usize = 64 << 10;
 pub const ENVELOPE_BYTES: usize = 2 << 10;
 
 /// What a character takes inside a JSON string. U+2028 and U+2029 are escaped in line mode, so they always count as escaped.
-fn encoded_char(c: char) -> usize {
+const fn encoded_char(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         '\0'..='\u{1f}' | '\u{2028}' | '\u{2029}' => 6,
@@ -27,15 +27,35 @@ pub fn encoded_len(text: &str) -> usize {
 
 /// The longest head of `text` that takes at most `limit` bytes as encoded. Never ends inside a character.
 pub fn first_encoded(text: &str, limit: usize) -> &str {
-    let mut left = limit;
-    for (at, c) in text.char_indices() {
-        match left.checked_sub(encoded_char(c)) {
+    let bytes = text.as_bytes();
+    let (mut at, mut left) = (0, limit);
+    while let Some(&byte) = bytes.get(at) {
+        let (width, encoded) = match ASCII.get(usize::from(byte)) {
+            Some(&encoded) => (1, usize::from(encoded)),
+            None => {
+                let c = text[at..].chars().next().unwrap_or_default();
+                (c.len_utf8(), encoded_char(c))
+            }
+        };
+        match left.checked_sub(encoded) {
             Some(rest) => left = rest,
             None => return &text[..at],
         }
+        at += width;
     }
     text
 }
+
+/// [`encoded_char`] of the characters that most output is made of.
+const ASCII: [u8; 128] = {
+    let mut all = [1; 128];
+    let mut at = 0;
+    while at < 128 {
+        all[at] = encoded_char(at as u8 as char) as u8;
+        at += 1;
+    }
+    all
+};
 
 /// The longest tail of `text` that takes at most `limit` bytes as encoded. Never begins inside a character.
 pub fn last_encoded(text: &str, limit: usize) -> &str {

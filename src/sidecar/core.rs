@@ -3,7 +3,7 @@
 //! While it commits, further inputs pile up behind it and share the next commit: that is the group commit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::clock::Clock;
@@ -13,16 +13,19 @@ use super::hub::{ConnId, Hub};
 use super::input::{Typed, Typing};
 use super::leave::Leaving;
 use super::output::Outputs;
+use super::refuse::refuse_calls;
 use super::watch::Outside;
 use crate::agents::{Chunk, Event, News};
 use crate::domain::{EventNo, RunId, Seq, SessionId};
 use crate::engine::{Act, Batch, Engine, Input, Report, Ticket, Write};
 use crate::protocol::{Reply, RpcError, SessionRecord};
 use crate::store::{Retention, Store, StoreError};
-use crate::wire::{Arrival, Call, Connection, Responder};
+use crate::wire::{Arrival, Ends, Responder, Switchboard};
 
 /// Inputs that share one commit at the most.
 const BATCH: usize = 1_024;
+/// Bytes of output that weigh as much as one input: a batch holds what a pipe takes at once, so that whoever reads is not kept waiting.
+const OUTPUT_WEIGHT: usize = 64;
 /// Ended runs between two looks at the retention.
 const PRUNE_EVERY: u32 = 256;
 /// Rows that one look removes at the most, so that no batch waits long for it.
@@ -34,9 +37,7 @@ const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// What reaches the loop.
 pub(crate) enum Msg {
     /// A client is attached; whether agents wait for it to read.
-    Joined(ConnId, Connection, bool),
-    /// Something arrived from a client.
-    Arrived(ConnId, Arrival),
+    Joined(ConnId, Ends, bool),
     /// An agent has news.
     News(News),
     /// No process of a session is left.
@@ -45,6 +46,23 @@ pub(crate) enum Msg {
     Typed(Typed),
     /// Something happened outside.
     Outside(Outside),
+}
+
+impl Msg {
+    /// How much of a batch it takes.
+    fn weight(&self) -> usize {
+        match self {
+            Self::News(News {
+                event: Event::Output(chunk),
+                ..
+            }) => 1 + chunk.bytes.len() / OUTPUT_WEIGHT,
+            Self::News(_)
+            | Self::Joined(..)
+            | Self::Gone(_)
+            | Self::Typed(_)
+            | Self::Outside(_) => 1,
+        }
+    }
 }
 
 /// What happens after the commit, in order.
@@ -109,6 +127,10 @@ pub(crate) struct Core {
     pub(crate) tell_typed: std::sync::Arc<dyn Fn(Typed) + Send + Sync>,
     pub(crate) tell_outside: std::sync::Arc<dyn Fn(Outside) + Send + Sync>,
     pub(crate) inputs: Receiver<Msg>,
+    /// The clients' connections.
+    pub(crate) board: Switchboard,
+    /// What arrived and was not taken yet; empty between batches.
+    pub(crate) arrivals: Vec<(ConnId, Arrival)>,
     /// Sessions that the batch under way purges.
     pub(crate) purged: Vec<SessionId>,
     /// Whether the batch under way writes anything.
@@ -141,15 +163,16 @@ impl Core {
         while !self.leaving.is_over(|| self.engine.nothing_ends()) {
             self.prune()?;
             let mut batch = Batch::default();
-            let mut next = self.next();
+            let mut next = self.sleep(None);
             let mut taken = 0;
             while let Some(msg) = next.take() {
+                taken += msg.weight();
                 self.take(msg, &mut batch)?;
-                taken += 1;
                 if taken < BATCH {
                     next = self.inputs.try_recv().ok();
                 }
             }
+            self.hear(&mut batch)?;
             if self
                 .engine
                 .deadline()
@@ -158,34 +181,66 @@ impl Core {
                 self.step(Input::Tick, &mut batch)?;
             }
             self.commit(batch)?;
+            self.board.flush();
         }
         Ok(())
     }
 
-    /// The next thing that happened; none when only time has passed.
-    fn next(&mut self) -> Option<Msg> {
-        let received = match self.engine.deadline() {
-            None => self
-                .inputs
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => self.inputs.recv_timeout(self.clock.until(due)),
-        };
-        match received {
-            Ok(msg) => Some(msg),
-            Err(RecvTimeoutError::Timeout) => None,
+    /// Waits until something has happened: a message, an arrival, a deadline of the engine's, or the end of `at_most`. Returns the
+    /// first message.
+    fn sleep(&mut self, at_most: Option<Duration>) -> Option<Msg> {
+        self.board.doze();
+        match self.inputs.try_recv() {
+            Ok(msg) => {
+                // What has come from clients in the meantime belongs to this batch.
+                self.board.wait(Some(Duration::ZERO));
+                return Some(msg);
+            }
+            Err(TryRecvError::Empty) => {}
             // INVARIANT: `tell_outside` holds a sender for as long as the loop runs.
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the loop's own sender is gone"),
+            Err(TryRecvError::Disconnected) => unreachable!("the loop's own sender is gone"),
+        }
+        let due = self.engine.deadline().map(|due| self.clock.until(due));
+        self.board.wait(at_most.or(due));
+        self.inputs.try_recv().ok()
+    }
+
+    /// Takes what has arrived from clients.
+    fn hear(&mut self, batch: &mut Batch<Then>) -> Result<(), StoreError> {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.board
+            .take(|conn, arrival| arrivals.push((ConnId(conn), arrival)));
+        let mut left = arrivals.drain(..);
+        while let Some((conn, arrival)) = left.next() {
+            if let Err(error) = self.arrived(conn, arrival, batch) {
+                let refusal = super::store_error(&error);
+                left.for_each(|(_, arrival)| refuse_calls(arrival, &refusal));
+                return Err(error);
+            }
+        }
+        drop(left);
+        self.arrivals = arrivals;
+        Ok(())
+    }
+
+    fn joined(&mut self, conn: ConnId, ends: Ends, paced: bool) {
+        let bounds = super::bounds(self.engine.limits());
+        match self
+            .board
+            .connect(conn.0, ends, self.config.framing, bounds)
+        {
+            Ok(link) => self.hub.join(conn, link, paced),
+            // Its descriptors are closed: it sees the end.
+            Err(error) => tracing::error!("a client can't be served: {error}"),
         }
     }
 
     fn take(&mut self, msg: Msg, batch: &mut Batch<Then>) -> Result<(), StoreError> {
         match msg {
-            Msg::Joined(conn, link, paced) => {
-                self.hub.join(conn, link, paced);
+            Msg::Joined(conn, ends, paced) => {
+                self.joined(conn, ends, paced);
                 self.step(Input::Clients(self.hub.present()), batch)
             }
-            Msg::Arrived(conn, arrival) => self.arrived(conn, arrival, batch),
             Msg::News(news) => self.news(news, batch),
             Msg::Gone(session) => {
                 let owed = self.store.owed(&session)?;
@@ -210,7 +265,8 @@ impl Core {
                 let mut calls = calls.into_iter();
                 while let Some(call) = calls.next() {
                     if let Err(error) = self.call(conn, call, batch) {
-                        refuse_calls(calls, &error);
+                        let refusal = super::store_error(&error);
+                        refuse_calls(Arrival::Calls(calls.collect()), &refusal);
                         return Err(error);
                     }
                 }
@@ -329,27 +385,17 @@ impl Core {
         for (_, asked) in std::mem::take(&mut self.asked) {
             asked.responder.answer(Err(super::store_error(error)));
         }
+        let refusal = super::store_error(error);
         let end = Instant::now() + LINGER;
-        while let Ok(msg) = self
-            .inputs
-            .recv_timeout(end.saturating_duration_since(Instant::now()))
-        {
-            match msg {
-                Msg::Joined(conn, link, paced) => self.hub.join(conn, link, paced),
-                Msg::Arrived(_, Arrival::Calls(calls)) => refuse_calls(calls, error),
-                Msg::Arrived(_, Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed)
-                | Msg::News(_)
-                | Msg::Gone(_)
-                | Msg::Typed(_)
-                | Msg::Outside(_) => {}
+        while Instant::now() < end {
+            self.board.flush();
+            let left = end.saturating_duration_since(Instant::now());
+            if let Some(Msg::Joined(conn, ends, paced)) = self.sleep(Some(left)) {
+                self.joined(conn, ends, paced);
             }
+            self.board
+                .take(|_, arrival| refuse_calls(arrival, &refusal));
         }
-    }
-}
-
-fn refuse_calls(calls: impl IntoIterator<Item = Call>, error: &StoreError) {
-    for call in calls {
-        call.responder.answer(Err(super::store_error(error)));
     }
 }
 

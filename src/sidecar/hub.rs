@@ -203,11 +203,12 @@ impl Hub {
                 .filter(|client| client.output && client.audience.hears(session))
             {
                 let dropped = client.dropped.get(run).map(|dropped| dropped.count);
-                let json = dropped.map_or_else(|| json.clone(), |_| note(&chunk, dropped));
-                if client.behind.is_none() && client.link.offer(json.clone()) {
+                let counted = dropped.map(|_| note(&chunk, dropped));
+                let json = counted.as_deref().unwrap_or(&json);
+                if client.behind.is_none() && client.link.offer(json) {
                     client.dropped.remove(run);
                 } else if client.paced && !client.link.broken() {
-                    client.link.send(json);
+                    client.link.send(json.to_owned());
                     client.held.extend(credit.take());
                 } else {
                     let dropped = client.dropped.entry(run.clone()).or_default();
@@ -227,7 +228,7 @@ impl Hub {
             .values_mut()
             .filter(|client| client.audience.hears(session))
         {
-            if client.behind.is_some() || !client.link.offer(json.to_owned()) {
+            if client.behind.is_some() || !client.link.offer(json) {
                 let json = shared.get_or_insert_with(|| json.into());
                 client.latest_runs.insert(run.clone(), json.clone());
             } else {
@@ -244,7 +245,7 @@ impl Hub {
             if !client.audience.hears(session) {
                 client.dropped.remove(run);
             } else if client.behind.is_none()
-                && !(client.tell_dropped(session, run) && client.link.offer(json.to_owned()))
+                && !(client.tell_dropped(session, run) && client.link.offer(json))
             {
                 client.behind = Some(EventNo::new(no.get() - 1));
             }
@@ -258,7 +259,7 @@ impl Hub {
             .values_mut()
             .filter(|client| client.audience.hears(session))
         {
-            if client.behind.is_some() || !client.link.offer(json.to_owned()) {
+            if client.behind.is_some() || !client.link.offer(json) {
                 client.latest_sessions.insert(session.clone());
             }
         }
@@ -271,7 +272,7 @@ impl Hub {
             .values_mut()
             .filter(|client| client.audience.hears(session))
         {
-            if client.behind.is_some() || !client.link.offer(json.to_owned()) {
+            if client.behind.is_some() || !client.link.offer(json) {
                 client.latest_inboxes.insert(session.clone());
             }
         }
@@ -307,10 +308,5 @@ impl Hub {
         for (run, json) in owed.runs {
             client.latest_runs.entry(run).or_insert(json);
         }
-    }
-
-    /// Every connection, for the end.
-    pub(crate) fn links(&self) -> impl Iterator<Item = &Connection> {
-        self.clients.values().map(|client| &client.link)
     }
 }

@@ -92,11 +92,10 @@ impl Core {
         for (_, asked) in std::mem::take(&mut self.asked) {
             asked.responder.answer(Err(RpcError::shutting_down()));
         }
+        self.board.flush();
         if !self.leaving.at_once {
             self.crew.dismiss(DISMISS);
         }
-        for link in self.hub.links() {
-            link.close(FLUSH);
-        }
+        self.board.close(FLUSH);
     }
 }

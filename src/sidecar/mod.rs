@@ -21,11 +21,10 @@ mod stdio;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ use crate::domain::{AgentRef, AgentSpec, Limits, Mono, OnStall};
 use crate::engine::{AgentTraits, Batch, Engine};
 use crate::protocol::{AgentObject, RpcError};
 use crate::store::{SqliteStore, Store, StoreError};
-use crate::wire::{self, Arrival, Bounds};
+use crate::wire::{Bell, Bounds, Ends, Switchboard};
 
 /// How long the guards of a former life may take to end it.
 const FORMER_LIFE: Duration = Duration::from_secs(30);
@@ -69,9 +68,7 @@ pub(crate) struct Identity {
 /// A running turnlane.
 pub struct Sidecar {
     runtime: tokio::runtime::Handle,
-    inputs: Sender<Msg>,
-    bounds: Bounds,
-    config: Config,
+    inputs: Inputs,
     next_conn: AtomicU64,
     thread: JoinHandle<Result<(), StoreError>>,
 }
@@ -98,18 +95,15 @@ impl Sidecar {
         let mut batch = Batch::<Then>::default();
         batch.add(recovered, |writes| store.apply(writes))?;
         let recovered = batch.commit(|| store.commit())?;
-        let (inputs, received) = mpsc::channel();
-        let identity = Identity {
-            instance: uuid::Uuid::now_v7().to_string(),
-            cwd: std::env::current_dir()
-                .unwrap_or_else(|_| "/".into())
-                .display()
-                .to_string()
-                .into(),
-            store: place.clone(),
-            began: clock.now().mono,
-            dropped_lines: logging.map(Logging::dropped),
+        let no_board =
+            |error| StoreError::Unavailable(format!("clients can't be waited for: {error}"));
+        let board = Switchboard::new().map_err(no_board)?;
+        let (sender, received) = mpsc::channel();
+        let inputs = Inputs {
+            sender,
+            bell: board.bell(),
         };
+        let identity = identity(place.clone(), clock.now().mono, logging);
         let core = Core {
             outputs: Outputs::new(config.limits.output_bytes),
             crew: Crew::new(
@@ -120,7 +114,7 @@ impl Sidecar {
                 teller(&inputs, Msg::News),
                 teller(&inputs, Msg::Gone),
             ),
-            config: config.clone(),
+            config,
             clock,
             engine,
             store,
@@ -134,6 +128,8 @@ impl Sidecar {
             tell_typed: teller(&inputs, Msg::Typed),
             tell_outside: teller(&inputs, Msg::Outside),
             inputs: received,
+            board,
+            arrivals: Vec::new(),
             purged: Vec::new(),
             wrote: false,
             commits: 0,
@@ -145,12 +141,9 @@ impl Sidecar {
             .spawn(move || core.run(recovered));
         let thread = thread
             .map_err(|error| StoreError::Unavailable(format!("no thread for the loop: {error}")))?;
-        let bounds = bounds(&config.limits);
         Ok(Self {
             runtime,
             inputs,
-            bounds,
-            config,
             next_conn: AtomicU64::new(1),
             thread,
         })
@@ -159,26 +152,11 @@ impl Sidecar {
     /// Brings a client that speaks over these two ends. If it is `paced`, agents wait for it: it misses no output.
     ///
     /// # Errors
-    /// When no thread can be started for it.
-    pub fn attach(
-        &self,
-        read: impl Read + AsFd + Send + 'static,
-        write: impl Write + AsFd + Send + 'static,
-        paced: bool,
-    ) -> std::io::Result<()> {
+    /// When they can't be read or written, or what serving them takes can't be had.
+    pub fn attach(&self, read: OwnedFd, write: OwnedFd, paced: bool) -> std::io::Result<()> {
         let conn = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
-        let inputs = self.inputs.clone();
-        // The loop learns of the client before anything that it says.
-        let gate = Arc::new(OnceLock::<()>::new());
-        let joined = gate.clone();
-        let tell = Arc::new(move |arrival: Arrival| {
-            joined.wait();
-            // Without a loop there is nobody to tell: the process ends.
-            let _ = inputs.send(Msg::Arrived(conn, arrival));
-        });
-        let link = wire::attach(read, write, self.config.framing, self.bounds, tell)?;
-        let _ = self.inputs.send(Msg::Joined(conn, link, paced));
-        gate.get_or_init(|| ());
+        let ends = Ends::new(read, write)?;
+        self.inputs.send(Msg::Joined(conn, ends, paced));
         Ok(())
     }
 
@@ -220,6 +198,21 @@ fn open(config: &Config) -> Result<(Box<dyn Store>, Guards), StoreError> {
     }
 }
 
+/// Who this life is.
+fn identity(store: String, began: Mono, logging: Option<&Logging>) -> Identity {
+    Identity {
+        instance: uuid::Uuid::now_v7().to_string(),
+        cwd: std::env::current_dir()
+            .unwrap_or_else(|_| "/".into())
+            .display()
+            .to_string()
+            .into(),
+        store,
+        began,
+        dropped_lines: logging.map(Logging::dropped),
+    }
+}
+
 /// What the store is called, and where agents put files of their own.
 fn places(config: &Config, runtime: &tokio::runtime::Handle) -> (String, Places) {
     let (name, directory) = match &config.store {
@@ -231,13 +224,25 @@ fn places(config: &Config, runtime: &tokio::runtime::Handle) -> (String, Places)
     (name, places)
 }
 
-fn teller<T: Send + 'static>(
-    inputs: &Sender<Msg>,
-    wrap: fn(T) -> Msg,
-) -> Arc<dyn Fn(T) + Send + Sync> {
+/// The way to the loop from any thread.
+#[derive(Clone)]
+struct Inputs {
+    sender: Sender<Msg>,
+    bell: Bell,
+}
+
+impl Inputs {
+    fn send(&self, msg: Msg) {
+        // Without a loop there is nobody to tell: the process ends.
+        if self.sender.send(msg).is_ok() {
+            self.bell.ring();
+        }
+    }
+}
+
+fn teller<T: Send + 'static>(inputs: &Inputs, wrap: fn(T) -> Msg) -> Arc<dyn Fn(T) + Send + Sync> {
     let inputs = inputs.clone();
-    // Without a loop there is nobody to tell: the process ends.
-    Arc::new(move |told| drop(inputs.send(wrap(told))))
+    Arc::new(move |told| inputs.send(wrap(told)))
 }
 
 fn bounds(limits: &Limits) -> Bounds {

@@ -1,13 +1,12 @@
 //! A store that can't be opened: whoever asks is told why, in the protocol, and then the process ends.
 
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::sync::{Arc, mpsc};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::Config;
+use crate::protocol::RpcError;
 use crate::store::StoreError;
-use crate::wire::{self, Arrival};
+use crate::wire::{Arrival, Ends, Switchboard};
 
 /// How long what comes with the first request is still answered.
 const LINGER: Duration = Duration::from_millis(300);
@@ -15,38 +14,41 @@ const LINGER: Duration = Duration::from_millis(300);
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Answers every request with the error, until what came with the first one is answered or the input ends.
-pub fn refuse(
-    config: &Config,
-    read: impl Read + AsFd + Send + 'static,
-    write: impl Write + AsFd + Send + 'static,
-    error: &StoreError,
-) {
-    let refusal = super::store_error(error);
-    let (answered, told) = mpsc::channel();
-    let tell = Arc::new(move |arrival: Arrival| {
-        let goes_on = !matches!(arrival, Arrival::Closed);
-        if let Arrival::Calls(calls) = arrival {
+pub fn refuse(config: &Config, read: OwnedFd, write: OwnedFd, error: &StoreError) {
+    let bounds = super::bounds(&config.limits);
+    let connected = Ends::new(read, write).and_then(|ends| {
+        let mut board = Switchboard::new()?;
+        board.connect(1, ends, config.framing, bounds)?;
+        Ok(board)
+    });
+    if let Ok(mut board) = connected {
+        answer_all(&mut board, &super::store_error(error));
+        board.close(FLUSH);
+    }
+}
+
+fn answer_all(board: &mut Switchboard, refusal: &RpcError) {
+    let mut end: Option<Instant> = None;
+    let mut open = true;
+    while open && end.is_none_or(|end| Instant::now() < end) {
+        board.wait(end.map(|end| end.saturating_duration_since(Instant::now())));
+        board.take(|_, arrival| {
+            open &= !matches!(arrival, Arrival::Closed);
+            end.get_or_insert_with(|| Instant::now() + LINGER);
+            refuse_calls(arrival, refusal);
+        });
+        board.flush();
+    }
+}
+
+/// Answers what arrived with this error.
+pub(super) fn refuse_calls(arrival: Arrival, refusal: &RpcError) {
+    match arrival {
+        Arrival::Calls(calls) => {
             for call in calls {
                 call.responder.answer(Err(refusal.clone()));
             }
         }
-        let _ = answered.send(goes_on);
-    });
-    let Ok(link) = wire::attach(
-        read,
-        write,
-        config.framing,
-        super::bounds(&config.limits),
-        tell,
-    ) else {
-        return;
-    };
-    let mut goes_on = told.recv().unwrap_or(false);
-    let end = Instant::now() + LINGER;
-    while goes_on {
-        goes_on = told
-            .recv_timeout(end.saturating_duration_since(Instant::now()))
-            .unwrap_or(false);
+        Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed => {}
     }
-    link.close(FLUSH);
 }

@@ -9,11 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 ///
 /// # Errors
 /// When the descriptors are not open or can't be duplicated.
-pub fn take() -> io::Result<(File, File)> {
+pub fn take() -> io::Result<(OwnedFd, OwnedFd)> {
     let input: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
     let output: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
     let nothing = File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nothing)?;
     rustix::stdio::dup2_stdout(io::stderr().as_fd())?;
-    Ok((File::from(input), File::from(output)))
+    Ok((input, output))
 }

@@ -347,11 +347,11 @@ pub fn encode(style: Style, json: &str, out: &mut Vec<u8>) {
 fn encode_text(json: &str, out: &mut Vec<u8>) {
     let bytes = json.as_bytes();
     let mut done = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let (instead, width): (&[u8], usize) = match byte {
-            b'\n' | b'\r' => (b" ", 1),
-            0xe2 if bytes[at..].starts_with("\u{2028}".as_bytes()) => (b"\\u2028", 3),
-            0xe2 if bytes[at..].starts_with("\u{2029}".as_bytes()) => (b"\\u2029", 3),
+    for at in memchr::memchr3_iter(b'\n', b'\r', 0xe2, bytes) {
+        let (instead, width): (&[u8], usize) = match &bytes[at..] {
+            [b'\n' | b'\r', ..] => (b" ", 1),
+            [0xe2, 0x80, 0xa8, ..] => (b"\\u2028", 3),
+            [0xe2, 0x80, 0xa9, ..] => (b"\\u2029", 3),
             _ => continue,
         };
         out.extend_from_slice(&bytes[done..at]);

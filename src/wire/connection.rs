@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Bounds;
 use super::codec::Style;
@@ -12,19 +11,21 @@ use super::codec::Style;
 const WRITE_BYTES: usize = 256 << 10;
 
 /// A connection's way out. Texts are sent in the order in which they are given, except that what is not an answer waits
-/// for the answers of the batches that are open.
+/// for the answers of the batches that are open. They are written when the [`super::Switchboard`] is flushed.
 #[derive(Clone)]
 pub struct Connection(Arc<Shared>);
 
 struct Shared {
+    no: u64,
     state: Mutex<State>,
-    /// Something is to be written, or the writer is to end.
-    work: Condvar,
-    /// Something was written, or the writer has ended.
-    room: Condvar,
+    due: Due,
     unread_bytes: usize,
     unread_answer_bytes: usize,
 }
+
+/// The connections that have something to write.
+#[derive(Clone, Default)]
+pub(super) struct Due(Arc<Mutex<Vec<u64>>>);
 
 #[derive(Default)]
 struct State {
@@ -38,9 +39,10 @@ struct State {
     unread: usize,
     unread_answers: usize,
     refused: bool,
+    /// Whether it stands among those that are due.
+    due: bool,
     closing: bool,
     broken: bool,
-    ended: bool,
 }
 
 struct Text {
@@ -48,7 +50,7 @@ struct Text {
     answer: bool,
 }
 
-/// What the writer is to write in one go.
+/// What is to be written in one go.
 pub(super) struct Load {
     pub style: Style,
     pub texts: Vec<String>,
@@ -56,12 +58,27 @@ pub(super) struct Load {
     answer_bytes: usize,
 }
 
+impl Due {
+    fn add(&self, no: u64) {
+        self.lock().push(no);
+    }
+
+    /// Takes them out.
+    pub fn take(&self, into: &mut Vec<u64>) {
+        into.append(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Connection {
-    pub(super) fn new(bounds: &Bounds) -> Self {
+    pub(super) fn new(no: u64, bounds: &Bounds, due: Due) -> Self {
         Self(Arc::new(Shared {
+            no,
             state: Mutex::default(),
-            work: Condvar::new(),
-            room: Condvar::new(),
+            due,
             unread_bytes: bounds.unread_bytes,
             unread_answer_bytes: bounds.unread_answer_bytes,
         }))
@@ -71,18 +88,18 @@ impl Connection {
     pub fn send(&self, json: String) {
         let mut state = self.lock();
         state.push(json, false);
-        self.0.work.notify_one();
+        self.now_due(&mut state);
     }
 
     /// Queues a JSON text, unless over `unread_bytes` are unread: `false`, and [`super::Arrival::Drained`] will be told.
-    pub fn offer(&self, json: String) -> bool {
+    pub fn offer(&self, json: impl Into<String>) -> bool {
         let mut state = self.lock();
         if state.unread > self.0.unread_bytes {
             state.refused = true;
             return false;
         }
-        state.push(json, false);
-        self.0.work.notify_one();
+        state.push(json.into(), false);
+        self.now_due(&mut state);
         true
     }
 
@@ -96,33 +113,21 @@ impl Connection {
         self.lock().broken
     }
 
-    /// Writes what is queued, for at most so long, and ends the writer. What is sent afterwards is swallowed.
-    pub fn close(&self, within: Duration) {
+    /// Nothing new is queued; what waits for a batch waits no longer.
+    pub(super) fn finish(&self) {
         let mut state = self.lock();
         state.closing = true;
         while let Some((_, text)) = state.held.pop_front() {
             state.queue.push_back(text);
         }
-        self.0.work.notify_all();
-        self.0.room.notify_all();
-        let (mut state, _) = self
-            .0
-            .room
-            .wait_timeout_while(state, within, |state| !state.ended)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.swallow();
-    }
-
-    /// Ends the writer without waiting for it.
-    pub(super) fn abandon(&self) {
-        self.close(Duration::ZERO);
+        self.now_due(&mut state);
     }
 
     /// Queues an answer; open batches don't hold it back.
     pub(super) fn answer(&self, json: String) {
         let mut state = self.lock();
         state.push(json, true);
-        self.0.work.notify_one();
+        self.now_due(&mut state);
     }
 
     /// From here on events wait for this batch's answer.
@@ -143,7 +148,7 @@ impl Connection {
         while let Some((_, text)) = state.held.pop_front_if(|(behind, _)| *behind < first_open) {
             state.queue.push_back(text);
         }
-        self.0.work.notify_one();
+        self.now_due(&mut state);
     }
 
     /// The framing is known: writing can begin.
@@ -151,47 +156,23 @@ impl Connection {
         let mut state = self.lock();
         if state.style.is_none() {
             state.style = Some(style);
-            self.0.work.notify_one();
+            self.now_due(&mut state);
         }
     }
 
-    /// Waits at most so long until fewer answers are unread than may be; `true` when that is so, or never will be again.
-    pub(super) fn wait_for_room(&self, at_most: Duration) -> bool {
-        let most = self.0.unread_answer_bytes;
-        let full =
-            |state: &mut State| state.unread_answers >= most && !state.broken && !state.closing;
-        let (mut state, _) = self
-            .0
-            .room
-            .wait_timeout_while(self.lock(), at_most, full)
-            .unwrap_or_else(PoisonError::into_inner);
-        !full(&mut state)
+    /// Whether so many answers are unread that no more is read.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.unread_answers >= self.0.unread_answer_bytes && !state.broken && !state.closing
     }
 
-    pub(super) fn closing(&self) -> bool {
-        self.lock().closing
-    }
-
-    /// Waits for something to write; `None` when the writer is to end.
+    /// The next thing to write, if there is anything. It is looked at again when more is queued.
     pub(super) fn next_load(&self) -> Option<Load> {
         let mut state = self.lock();
-        loop {
-            if state.broken {
-                return None;
-            }
-            if let Some(style) = state.style
-                && !state.queue.is_empty()
-            {
-                return Some(state.load(style));
-            }
-            if state.closing {
-                return None;
-            }
-            state = self
-                .0
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+        state.due = false;
+        match state.style {
+            Some(style) if !state.queue.is_empty() => Some(state.load(style)),
+            Some(_) | None => None,
         }
     }
 
@@ -201,18 +182,26 @@ impl Connection {
         // What was swallowed meanwhile is no longer counted.
         state.unread = state.unread.saturating_sub(load.bytes);
         state.unread_answers = state.unread_answers.saturating_sub(load.answer_bytes);
-        self.0.room.notify_all();
         let low = state.refused && state.unread <= self.0.unread_bytes / 2;
         state.refused &= !low;
         low
     }
 
-    /// The writer has ended, because the peer is gone or because the connection was closed.
-    pub(super) fn writer_ended(&self) {
+    /// The peer is gone, or the connection was closed.
+    pub(super) fn swallow(&self) {
         let mut state = self.lock();
-        state.ended = true;
-        state.swallow();
-        self.0.room.notify_all();
+        state.broken = true;
+        state.queue.clear();
+        state.held.clear();
+        state.unread = 0;
+        state.unread_answers = 0;
+    }
+
+    fn now_due(&self, state: &mut State) {
+        let writable = state.style.is_some() && !state.queue.is_empty();
+        if writable && !std::mem::replace(&mut state.due, true) {
+            self.0.due.add(self.0.no);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -258,14 +247,6 @@ impl State {
             }
         }
         load
-    }
-
-    fn swallow(&mut self) {
-        self.broken = true;
-        self.queue.clear();
-        self.held.clear();
-        self.unread = 0;
-        self.unread_answers = 0;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is done with a frame, on the reader's thread.
+//! What is done with a frame.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,7 +11,7 @@ use super::codec::Frame;
 use super::connection::Connection;
 use super::envelope::{self, Entry, Incoming, Message};
 use super::table::{self, Service};
-use super::{Arrival, Bounds, Call, Tell};
+use super::{Arrival, Bounds, Call};
 use crate::protocol::RpcError;
 
 const CANCEL_REQUEST: &str = "$/cancelRequest";
@@ -22,7 +22,6 @@ pub(super) struct Intake {
     bounds: Bounds,
     connection: Connection,
     under_way: UnderWay,
-    tell: Tell,
     last: u64,
 }
 
@@ -34,28 +33,23 @@ struct Taken {
 }
 
 impl Intake {
-    pub fn new(bounds: Bounds, connection: Connection, tell: Tell) -> Self {
+    pub fn new(bounds: Bounds, connection: Connection) -> Self {
         Self {
             service: Service::new(),
             bounds,
             connection,
             under_way: UnderWay::default(),
-            tell,
             last: 0,
         }
     }
 
-    pub fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
     /// Takes in one frame; `false` when nothing can follow it.
-    pub fn frame(&mut self, frame: Frame) -> bool {
+    pub fn frame(&mut self, frame: Frame, tell: &mut dyn FnMut(Arrival)) -> bool {
         match frame {
             Frame::Message(bytes) => {
                 match envelope::read(&bytes, &self.bounds) {
-                    Ok(Message::Single(entry)) => self.single(entry),
-                    Ok(Message::Batch(entries)) => self.batch(entries),
+                    Ok(Message::Single(entry)) => self.single(entry, tell),
+                    Ok(Message::Batch(entries)) => self.batch(entries, tell),
                     Err(error) => self.nameless(error),
                 }
                 true
@@ -76,7 +70,7 @@ impl Intake {
             .answer(table::error_under_id(error, envelope::NULL));
     }
 
-    fn single(&mut self, entry: Entry<'_>) {
+    fn single(&mut self, entry: Entry<'_>, tell: &mut dyn FnMut(Arrival)) {
         let mut taken = Taken::default();
         match entry {
             Entry::Answer => {}
@@ -86,7 +80,7 @@ impl Intake {
                 self.take(incoming, to, false, &mut taken);
             }
         }
-        self.tell(taken);
+        taken.tell(tell);
     }
 
     fn alone(&self, id: Option<&str>) -> Return {
@@ -99,7 +93,7 @@ impl Intake {
         }
     }
 
-    fn batch(&mut self, entries: Vec<Entry<'_>>) {
+    fn batch(&mut self, entries: Vec<Entry<'_>>, tell: &mut dyn FnMut(Arrival)) {
         let answers = entries
             .iter()
             .filter(|entry| entry.answered().is_some())
@@ -125,7 +119,7 @@ impl Intake {
                 Entry::Call(incoming) => self.take(incoming, to, true, &mut taken),
             }
         }
-        self.tell(taken);
+        taken.tell(tell);
     }
 
     /// Takes in one call. Its parameters are parsed here, in the order of arrival.
@@ -174,13 +168,15 @@ impl Intake {
         taken.cancels.extend(self.under_way.find(params.id.get()));
         to.give(|id| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":null}}"#));
     }
+}
 
-    fn tell(&self, taken: Taken) {
-        if !taken.calls.is_empty() {
-            (self.tell)(Arrival::Calls(taken.calls));
+impl Taken {
+    fn tell(self, tell: &mut dyn FnMut(Arrival)) {
+        if !self.calls.is_empty() {
+            tell(Arrival::Calls(self.calls));
         }
-        for no in taken.cancels {
-            (self.tell)(Arrival::Cancel(no));
+        for no in self.cancels {
+            tell(Arrival::Cancel(no));
         }
     }
 }

@@ -1,30 +1,30 @@
 //! Bytes to requests, answers to bytes: framing, JSON-RPC over jsonrpsee's method table, back-pressure.
 //!
-//! A connection has two threads. The reader cuts frames ([`FrameCodec`]), tells what each message is, lets the method
-//! table parse it, and tells the loop of each [`Arrival`], in the order of the bytes; it never waits for the loop. The
-//! writer sends what the [`Connection`] has queued. An answer's place among the notifications is where
-//! [`Responder::answer`] was called.
+//! One thread serves every connection, through a [`Switchboard`]: it waits, takes in what has come, decides, and writes. Bytes are
+//! cut into frames ([`FrameCodec`]), each message is told apart, the method table parses it, and what it asks is an
+//! [`Arrival`], in the order of the bytes. What is said goes into the [`Connection`]'s queue and is written when the board is
+//! flushed; neither reading nor writing ever waits for the other side ([`Ends`]). An answer's place among the notifications is
+//! where [`Responder::answer`] was called.
 
+mod board;
 mod call;
 mod codec;
 mod connection;
+mod ends;
 mod envelope;
 mod intake;
-mod reader;
+mod link;
 mod table;
 #[cfg(test)]
 mod tests;
-mod writer;
-
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::sync::Arc;
 
 use crate::protocol::Request;
 
+pub use board::{Bell, Switchboard};
 pub use call::Responder;
 pub use codec::{Frame, FrameCodec, Framing, Style, encode};
 pub use connection::Connection;
+pub use ends::Ends;
 
 /// What one connection may ask for and leave unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,26 +67,4 @@ pub struct Call {
     pub request: Request,
     /// Where its answer goes.
     pub responder: Responder,
-}
-
-/// Where arrivals are told; must never block.
-pub type Tell = Arc<dyn Fn(Arrival) + Send + Sync>;
-
-/// Starts a connection's two threads. The reader may be stuck in a read for ever and is then left to the process's end.
-///
-/// # Errors
-/// If a thread can't be started.
-pub fn attach(
-    read: impl Read + AsFd + Send + 'static,
-    write: impl Write + AsFd + Send + 'static,
-    framing: Framing,
-    bounds: Bounds,
-    tell: Tell,
-) -> io::Result<Connection> {
-    let connection = Connection::new(&bounds);
-    writer::start(write, connection.clone(), Arc::clone(&tell))?;
-    let codec = FrameCodec::new(framing, bounds.max_frame_bytes);
-    let intake = intake::Intake::new(bounds, connection.clone(), Arc::clone(&tell));
-    reader::start(read, codec, intake, tell).inspect_err(|_| connection.abandon())?;
-    Ok(connection)
 }

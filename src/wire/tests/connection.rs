@@ -1,65 +1,117 @@
-use std::io::{BufRead, BufReader, Write};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::envelope::BOUNDS;
 use crate::protocol::RpcError;
-use crate::wire::{Arrival, Bounds, Call, Connection, Framing, attach};
+use crate::wire::{Arrival, Bounds, Call, Connection, Ends, Framing, Switchboard};
 
 /// Long enough for any machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Client {
-    write: UnixStream,
-    read: BufReader<UnixStream>,
-    arrivals: Receiver<Arrival>,
+/// How long the board waits for something of its own before the test looks at its end again.
+const TURN: Duration = Duration::from_millis(1);
+
+struct Client<W = UnixStream, R = UnixStream> {
+    write: W,
+    read: R,
+    heard: Vec<u8>,
+    arrivals: VecDeque<Arrival>,
+    board: Switchboard,
     connection: Connection,
 }
 
 fn client(bounds: Bounds) -> Client {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
-    let (tell, arrivals) = channel();
-    let connection = attach(
-        ours.try_clone().unwrap(),
-        ours,
-        Framing::Auto,
-        bounds,
-        Arc::new(move |arrival| drop(tell.send(arrival))),
-    )
-    .unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let ends = [ours.try_clone().unwrap(), ours].map(OwnedFd::from);
+    over(ends, theirs.try_clone().unwrap(), theirs, bounds)
+}
+
+fn over<W: Write, R: Read>(ends: [OwnedFd; 2], write: W, read: R, bounds: Bounds) -> Client<W, R> {
+    let [input, output] = ends;
+    let mut board = Switchboard::new().unwrap();
+    let ends = Ends::new(input, output).unwrap();
+    let connection = board.connect(1, ends, Framing::Auto, bounds).unwrap();
     Client {
-        write: theirs.try_clone().unwrap(),
-        read: BufReader::new(theirs),
-        arrivals,
+        write,
+        read,
+        heard: Vec::new(),
+        arrivals: VecDeque::new(),
+        board,
         connection,
     }
 }
 
-impl Client {
+impl<W: Write, R: Read> Client<W, R> {
     fn say(&mut self, text: &str) {
-        self.write.write_all(text.as_bytes()).unwrap();
-        self.write.write_all(b"\n").unwrap();
+        self.write_all(text.as_bytes());
+        self.write_all(b"\n");
+    }
+
+    /// Writes it, while the board reads.
+    fn write_all(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match self.write.write(bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.turn(),
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn ask(&mut self, id: &str, method: &str) {
         self.say(&request(id, method));
     }
 
+    fn turn(&mut self) {
+        self.board.flush();
+        self.board.wait(Some(TURN));
+        let arrivals = &mut self.arrivals;
+        self.board.take(|no, arrival| {
+            assert_eq!(no, 1);
+            arrivals.push_back(arrival);
+        });
+        self.board.flush();
+    }
+
+    /// A line, or what there is at the end.
     fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.read.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(at) = self.heard.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.heard.drain(..=at).collect();
+                return String::from_utf8(line).unwrap().trim_end().to_owned();
+            }
+            self.board.flush();
+            let mut chunk = [0; 64 << 10];
+            match self.read.read(&mut chunk) {
+                Ok(0) => return String::from_utf8(std::mem::take(&mut self.heard)).unwrap(),
+                Ok(bytes) => self.heard.extend(&chunk[..bytes]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.turn(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("nothing was said");
     }
 
-    fn arrival(&self) -> Arrival {
-        self.arrivals.recv_timeout(PATIENCE).unwrap()
+    fn arrival(&mut self) -> Arrival {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(arrival) = self.arrivals.pop_front() {
+                return arrival;
+            }
+            self.turn();
+        }
+        panic!("nothing arrived");
     }
 
-    fn calls(&self) -> Vec<Call> {
+    fn calls(&mut self) -> Vec<Call> {
         match self.arrival() {
             Arrival::Calls(calls) => calls,
             other @ (Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed) => {
@@ -68,7 +120,7 @@ impl Client {
         }
     }
 
-    fn call(&self) -> Call {
+    fn call(&mut self) -> Call {
         let mut calls = self.calls();
         assert_eq!(calls.len(), 1);
         calls.remove(0)
@@ -254,7 +306,7 @@ fn a_slow_reader_is_offered_nothing_more_until_it_has_read() {
     }
     assert_eq!(client.hear(), "\"must\"");
     assert!(matches!(client.arrival(), Arrival::Drained));
-    assert!(client.connection.offer("\"again\"".into()));
+    assert!(client.connection.offer("\"again\""));
     assert_eq!(client.hear(), "\"again\"");
 }
 
@@ -268,12 +320,20 @@ fn who_leaves_answers_unread_is_not_read_and_loses_nothing() {
     let mut write = client.write.try_clone().unwrap();
     let writer = std::thread::spawn(move || {
         for id in 0..total {
-            writeln!(write, "{}", request(&id.to_string(), "nonsense")).unwrap();
+            let line = format!("{}\n", request(&id.to_string(), "nonsense"));
+            let mut left = line.as_bytes();
+            while !left.is_empty() {
+                match write.write(left) {
+                    Ok(written) => left = &left[written..],
+                    Err(_) => drop(poll(&mut [PollFd::new(&write, PollFlags::OUT)], None)),
+                }
+            }
         }
         write.shutdown(Shutdown::Write).unwrap();
     });
     for id in 0..total {
         assert_eq!(told(&client.hear()), (id.to_string(), -32601));
+        assert!(client.connection.unread() < 1000 + 200, "it was read on");
     }
     writer.join().unwrap();
     assert!(matches!(client.arrival(), Arrival::Closed));
@@ -284,37 +344,30 @@ fn a_client_that_is_gone_swallows_everything_and_closes_once() {
     let mut client = client(BOUNDS);
     client.ask("1", "run/wait");
     let call = client.call();
-    let Client {
-        write,
-        read,
-        arrivals,
-        connection,
-    } = client;
-    drop((write, read));
-    assert!(matches!(
-        arrivals.recv_timeout(PATIENCE).unwrap(),
-        Arrival::Closed
-    ));
+    client.read.shutdown(Shutdown::Both).unwrap();
+    assert!(matches!(client.arrival(), Arrival::Closed));
     answer(call, 1);
-    connection.close(PATIENCE);
-    assert!(connection.broken());
-    connection.send("\"x\"".into());
-    assert!(connection.offer("\"x\"".into()));
-    assert_eq!(connection.unread(), 0);
-    assert!(arrivals.try_recv().is_err());
+    client.turn();
+    assert!(client.connection.broken());
+    client.connection.send("\"x\"".into());
+    assert!(client.connection.offer("\"x\""));
+    assert_eq!(client.connection.unread(), 0);
+    client.turn();
+    assert!(client.arrivals.is_empty());
+    client.board.close(PATIENCE);
 }
 
 #[test]
 fn closing_sends_what_is_queued_and_nothing_is_sent_before_the_first_message() {
     let mut silent = client(BOUNDS);
     silent.connection.send("\"early\"".into());
-    silent.connection.close(PATIENCE);
+    silent.board.close(PATIENCE);
     assert!(silent.connection.broken());
     let mut client = client(BOUNDS);
     client.connection.send("\"held\"".into());
     client.ask("1", "run/get");
     answer(client.call(), 1);
-    client.connection.close(PATIENCE);
+    client.board.close(PATIENCE);
     assert_eq!(
         [client.hear(), client.hear()],
         ["\"held\"".into(), error("1", 1)]
@@ -330,5 +383,62 @@ fn a_header_block_that_cannot_be_read_is_answered_once_and_then_the_end_is_told(
     assert!(matches!(client.arrival(), Arrival::Closed));
     assert!(client.hear().starts_with("Content-Length: "));
     assert_eq!(client.hear(), "");
-    client.connection.close(PATIENCE);
+    client.board.close(PATIENCE);
+}
+
+/// Whatever the descriptors are, and whoever shares them: nothing about them is changed, and nothing is lost.
+#[test]
+fn pipes_are_read_and_written_without_a_change_to_their_flags() {
+    use rustix::fs::{OFlags, fcntl_getfl};
+    let (from, to) = std::io::pipe().unwrap();
+    let (answers, out) = std::io::pipe().unwrap();
+    let shared = [
+        OwnedFd::from(from.try_clone().unwrap()),
+        OwnedFd::from(out.try_clone().unwrap()),
+    ];
+    let flags = rustix::fs::fcntl_getfl(&answers).unwrap();
+    rustix::fs::fcntl_setfl(&answers, flags | OFlags::NONBLOCK).unwrap();
+    let mut client = over([from.into(), out.into()], to, answers, BOUNDS);
+    let text = format!("\"{}\"", "x".repeat(300_000));
+    client.ask("1", "run/get");
+    answer(client.call(), 1);
+    client.connection.send(text.clone());
+    assert_eq!([client.hear(), client.hear()], [error("1", 1), text]);
+    for fd in &shared {
+        assert!(!fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK));
+    }
+}
+
+#[test]
+fn a_file_is_read_to_its_end_and_written_before_the_close_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let [input, output] = ["in", "out"].map(|name| directory.path().join(name));
+    let requests: Vec<String> = (0..1000)
+        .map(|id| request(&id.to_string(), "run/get"))
+        .collect();
+    std::fs::write(&input, requests.join("\n")).unwrap();
+    let ends = [
+        std::fs::File::open(&input).unwrap().into(),
+        std::fs::File::create(&output).unwrap().into(),
+    ];
+    let mut client = over(ends, std::io::sink(), std::io::empty(), BOUNDS);
+    for _ in 0..1000 {
+        answer(client.call(), 1);
+    }
+    assert!(matches!(client.arrival(), Arrival::Closed));
+    client.board.close(PATIENCE);
+    let written = std::fs::read_to_string(&output).unwrap();
+    let expected: Vec<String> = (0..1000).map(|id| error(&id.to_string(), 1)).collect();
+    assert_eq!(written.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_bell_that_rings_before_the_wait_is_heard_in_it() {
+    let mut board = Switchboard::new().unwrap();
+    let bell = board.bell();
+    board.doze();
+    bell.ring();
+    let began = Instant::now();
+    board.wait(Some(PATIENCE));
+    assert!(began.elapsed() < PATIENCE / 2);
 }

@@ -1,0 +1,228 @@
+//! Every connection of a process, served by the one thread that owns them: nothing here waits but [`Switchboard::wait`].
+//!
+//! The thread that decides is also the one that reads and writes: a request needs no hand-over between threads, and what comes
+//! in while a commit is under way is read in one go after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::connection::{Connection, Due};
+use super::ends::{End, Ends};
+use super::link::Link;
+use super::{Arrival, Bounds, Framing};
+
+/// Most bytes that are read from a connection at a time.
+const READ_BYTES: usize = 64 << 10;
+const EVENTS: usize = 256;
+const BELL: Token = Token(usize::MAX);
+
+/// Brings back whoever waits.
+#[derive(Clone, Debug)]
+pub struct Bell {
+    asleep: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+}
+
+impl Bell {
+    /// Whatever was put in place before this is seen by the waiting thread.
+    pub fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            // It fails only where the one who waits is gone.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// All connections of one thread.
+pub struct Switchboard {
+    poll: Poll,
+    events: Events,
+    bell: Bell,
+    due: Due,
+    links: BTreeMap<u64, Link>,
+    /// Those that have something to take in.
+    turns: BTreeSet<u64>,
+    /// Those that may be offered something again.
+    drained: Vec<u64>,
+    chunk: Vec<u8>,
+    flushed: Vec<u64>,
+}
+
+impl Switchboard {
+    /// A board without connections.
+    ///
+    /// # Errors
+    /// When the system gives no descriptor to wait with.
+    pub fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let bell = Bell {
+            asleep: Arc::default(),
+            waker: Arc::new(Waker::new(poll.registry(), BELL)?),
+        };
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            bell,
+            due: Due::default(),
+            links: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            drained: Vec::new(),
+            chunk: vec![0; READ_BYTES],
+            flushed: Vec::new(),
+        })
+    }
+
+    /// What other threads ring.
+    pub fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
+    /// Serves a connection under this number from here on.
+    ///
+    /// # Errors
+    /// When the system can't wait for one more.
+    pub fn connect(
+        &mut self,
+        no: u64,
+        ends: Ends,
+        framing: Framing,
+        bounds: Bounds,
+    ) -> io::Result<Connection> {
+        let connection = Connection::new(no, &bounds, self.due.clone());
+        let link = Link::new(ends, framing, bounds, connection.clone());
+        register(&self.poll, link.input(), in_token(no), Interest::READABLE)?;
+        self.links.insert(no, link);
+        self.turns.insert(no);
+        Ok(connection)
+    }
+
+    /// From here until [`Self::wait`] returns, a ring is never missed: what was put in place before it must be looked for in between.
+    pub fn doze(&self) {
+        self.bell.asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Waits until something can be taken in or written, the bell rings, or the time is over; `None` for no limit.
+    pub fn wait(&mut self, at_most: Option<Duration>) {
+        let busy = !self.turns.is_empty() || !self.drained.is_empty();
+        let at_most = if busy { Some(Duration::ZERO) } else { at_most };
+        match self.poll.poll(&mut self.events, at_most) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // INVARIANT: the descriptor is ours and open, and so is what it writes to.
+            Err(error) => unreachable!("waiting failed: {error}"),
+        }
+        self.bell.asleep.store(false, Ordering::SeqCst);
+        for event in &self.events {
+            if event.token() == BELL {
+                continue;
+            }
+            let (no, output) = (event.token().0 as u64 / 2, event.token().0 % 2 == 1);
+            let Some(link) = self.links.get_mut(&no) else {
+                continue;
+            };
+            if output {
+                link.writable();
+                forget(&self.poll, link.output());
+                self.flushed.push(no);
+            } else {
+                link.readable(event.is_read_closed());
+                if link.has_turn() {
+                    self.turns.insert(no);
+                }
+            }
+        }
+    }
+
+    /// Takes in what has come, at most one read of each connection, and tells of it in order.
+    pub fn take(&mut self, mut tell: impl FnMut(u64, Arrival)) {
+        for no in self.drained.drain(..) {
+            tell(no, Arrival::Drained);
+        }
+        for no in std::mem::take(&mut self.turns) {
+            let Some(link) = self.links.get_mut(&no) else {
+                continue;
+            };
+            link.take(&mut self.chunk, &mut |arrival| tell(no, arrival));
+            if link.has_turn() {
+                self.turns.insert(no);
+            }
+            if link.ended() {
+                forget(&self.poll, link.input());
+            }
+        }
+    }
+
+    /// Writes what is queued, as far as it is taken.
+    pub fn flush(&mut self) {
+        self.due.take(&mut self.flushed);
+        for no in self.flushed.drain(..) {
+            let Some(link) = self.links.get_mut(&no) else {
+                continue;
+            };
+            let was_blocked = link.is_blocked();
+            if link.flush() {
+                self.drained.push(no);
+            }
+            // Waited for only while there is something to write: a peer that reads wakes nobody.
+            if link.is_blocked() && !was_blocked {
+                let waited = register(&self.poll, link.output(), out_token(no), Interest::WRITABLE);
+                // What can't be waited for can't be written.
+                waited.unwrap_or_else(|_| link.connection().swallow());
+            }
+            if link.has_turn() {
+                self.turns.insert(no);
+            }
+        }
+    }
+
+    /// Writes what is queued, for at most so long, and ends every connection. What is sent afterwards is swallowed.
+    pub fn close(&mut self, within: Duration) {
+        let end = Instant::now() + within;
+        for link in self.links.values() {
+            link.connection().finish();
+        }
+        self.flush();
+        while self.links.values().any(Link::is_writing) && Instant::now() < end {
+            self.turns.clear();
+            self.drained.clear();
+            self.wait(Some(end.saturating_duration_since(Instant::now())));
+            self.flush();
+        }
+        for copied in std::mem::take(&mut self.links)
+            .into_values()
+            .filter_map(Link::close)
+        {
+            // Disconnected as soon as all is copied.
+            let _ = copied.recv_timeout(end.saturating_duration_since(Instant::now()));
+        }
+    }
+}
+
+fn register(poll: &Poll, end: &End, token: Token, interest: Interest) -> io::Result<()> {
+    let fd = end.as_fd().as_raw_fd();
+    poll.registry()
+        .register(&mut SourceFd(&fd), token, interest)
+}
+
+fn forget(poll: &Poll, end: &End) {
+    let fd = end.as_fd().as_raw_fd();
+    // Nothing more is wanted of it, whether or not this is heard.
+    let _ = poll.registry().deregister(&mut SourceFd(&fd));
+}
+
+fn in_token(no: u64) -> Token {
+    Token(usize::try_from(no * 2).expect("fewer connections than tokens"))
+}
+
+fn out_token(no: u64) -> Token {
+    Token(in_token(no).0 + 1)
+}
