@@ -10,6 +10,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::process::ChildStdout;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
@@ -19,7 +20,7 @@ use super::{
     CHUNK_BYTES, Driver, Event, Order, Question, Setup, Stream, Turn, Verdict, signal_words, text,
 };
 use crate::domain::{Choice, FailKind, Seq};
-use process::Process;
+use process::{Mouth, Process};
 use words::{End, Told, Word};
 
 pub use stand_in::script_main;
@@ -98,7 +99,8 @@ impl Session {
         let mut playing = Playing::new(&output);
         let (verdict, exit_code) = match process {
             Ok(mut process) => {
-                process.tell(Told::Begin(text::plain(&turn.prompt).into_owned()));
+                let script = text::plain(&turn.prompt).into_owned();
+                process.ear.tell(&Told::Begin(script));
                 match playing.play(&mut process, &mut self.orders).await {
                     Some(verdict) => {
                         self.process = Some(process);
@@ -119,6 +121,14 @@ async fn gone(process: &mut Option<Process>) {
     match process {
         Some(process) => drop(process.guarded.gone().await),
         None => pending().await,
+    }
+}
+
+/// What the stand-in says next; `None` when it can say no more.
+async fn heard(mouth: &mut Option<Mouth<ChildStdout>>) -> Option<Word> {
+    match mouth {
+        Some(mouth) => mouth.next().await,
+        None => None,
     }
 }
 
@@ -175,7 +185,8 @@ impl<'a> Playing<'a> {
                         self.output.piece(Stream::Stdout, piece, permit);
                     }
                 }
-                word = process.words.recv(), if waiting.is_none() => match word {
+                () = process.ear.go_on(), if process.ear.is_waiting() => {}
+                word = heard(&mut process.mouth), if waiting.is_none() => match word {
                     Some(word) => {
                         if let Some(verdict) = self.hear(word) {
                             return Some(verdict);
@@ -191,25 +202,25 @@ impl<'a> Playing<'a> {
         }
     }
 
-    fn obey(&mut self, order: Order, process: &Process) {
+    fn obey(&mut self, order: Order, process: &mut Process) {
         match order {
             // There is one under way, the caller keeps that; and it has no terminal.
             Order::Begin(_) | Order::Input { .. } => {}
             Order::Steer { seq, prompt } => {
                 self.steered.push(seq);
                 if !self.killed {
-                    process.tell(Told::Steer {
+                    process.ear.tell(&Told::Steer {
                         seq: seq.get(),
                         text: text::plain(&prompt).into_owned(),
                     });
                 }
             }
-            Order::Stop => process.tell(Told::Stop),
+            Order::Stop => process.ear.tell(&Told::Stop),
             Order::Kill => {
                 self.killed = true;
                 process.guarded.kill();
             }
-            Order::Permit { request, option } => process.tell(Told::Permit {
+            Order::Permit { request, option } => process.ear.tell(&Told::Permit {
                 request: (*request).to_owned(),
                 option: (*option).to_owned(),
             }),
