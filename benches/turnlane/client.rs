@@ -16,6 +16,9 @@ pub struct Client {
     store: String,
 }
 
+/// The numbers of our requests are above those that others use.
+const FIRST: u64 = 1 << 32;
+
 /// A request that only waits to be written.
 pub struct Request {
     text: String,
@@ -23,25 +26,34 @@ pub struct Request {
 }
 
 impl Client {
-    /// Starts turnlane on a new store of this name.
+    /// Starts turnlane on the store of this name; a new one unless it was prepared.
     pub fn start(bench: &Bench, store: &str) -> Outcome<Self> {
-        let config = bench.path(&format!("{store}.toml"));
-        let stamp = json!([std::env::current_exe()?, child::STAMP]);
-        fs::write(
-            &config,
-            format!("[agents.stamp]\nkind = \"command\"\ncommand = {stamp}\n"),
-        )?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnlane"));
-        command
-            .args(["stdio", "--log-level", "error", "--config"])
-            .arg(config)
-            .arg("--store")
-            .arg(bench.path(store));
-        Ok(Self {
-            link: Link::start(command)?,
-            next: 0,
+        Self::start_with(bench, store, &[])
+    }
+
+    /// The same with limits of its own.
+    pub fn start_with(bench: &Bench, store: &str, limits: &[(&str, u64)]) -> Outcome<Self> {
+        let command = turnlane(bench, store, limits)?;
+        Self::of(command, store)
+    }
+
+    /// Starts such a command; its runs are named after the store.
+    pub fn of(command: Command, store: &str) -> Outcome<Self> {
+        Ok(Self::of_link(Link::start(command)?, store))
+    }
+
+    /// Goes on with what somebody else has used meanwhile.
+    pub fn of_link(link: Link, store: &str) -> Self {
+        Self {
+            link,
+            next: FIRST,
             store: store.to_owned(),
-        })
+        }
+    }
+
+    /// Only the way to it and back.
+    pub fn into_link(self) -> Link {
+        self.link
     }
 
     /// The program's process.
@@ -104,6 +116,13 @@ impl Client {
         self.answer(&request)
     }
 
+    /// Asks and waits for the answer's result.
+    pub fn ask(&mut self, method: &str, params: &Value) -> Outcome<Value> {
+        self.call(method, params)?;
+        let mut message: Value = serde_json::from_slice(self.link.last())?;
+        Ok(message["result"].take())
+    }
+
     /// Opens a session.
     pub fn open(&mut self, session: &str, agent: &str) -> Outcome<()> {
         self.call(
@@ -135,4 +154,26 @@ impl Client {
 /// How a run's completion begins.
 pub fn completion_of(run: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","method":"run/completed","params":{{"runId":"{run}","#)
+}
+
+/// The command that starts turnlane on the store of this name.
+pub fn turnlane(bench: &Bench, store: &str, limits: &[(&str, u64)]) -> Outcome<Command> {
+    let config = bench.path(&format!("{store}.toml"));
+    let mut text = String::new();
+    for (role, name) in [(child::STAMP, "stamp"), (child::HEAR, "hear")] {
+        let command = json!([std::env::current_exe()?, role]);
+        text += &format!("[agents.{name}]\nkind = \"command\"\ncommand = {command}\n");
+    }
+    text += "[limits]\n";
+    for (name, value) in limits {
+        text += &format!("{name} = {value}\n");
+    }
+    fs::write(&config, text)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turnlane"));
+    command
+        .args(["stdio", "--log-level", "error", "--config"])
+        .arg(config)
+        .arg("--store")
+        .arg(bench.path(store));
+    Ok(command)
 }

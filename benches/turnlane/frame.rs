@@ -71,6 +71,52 @@ impl Bench {
         }
     }
 
+    /// How often something is measured that takes milliseconds, or much preparation.
+    pub fn few(&self) -> Plan {
+        let (rounds, turns, each) = match self.arguments.quick {
+            true => (3, 1, 2),
+            false => (7, 2, 3),
+        };
+        Plan {
+            pace: Pace::Hot,
+            rounds,
+            turns,
+            each,
+        }
+    }
+
+    /// How often something is measured that takes processes to be started.
+    pub fn several(&self) -> Plan {
+        let (rounds, turns, each) = match self.arguments.quick {
+            true => (3, 2, 3),
+            false => (9, 4, 5),
+        };
+        Plan {
+            pace: Pace::Hot,
+            rounds,
+            turns,
+            each,
+        }
+    }
+
+    /// How often a flow of requests is measured.
+    pub fn flows(&self) -> Plan {
+        Plan {
+            pace: Pace::Hot,
+            rounds: if self.arguments.quick { 3 } else { 7 },
+            turns: 2,
+            each: 1,
+        }
+    }
+
+    /// A tenth of a large number, for a look.
+    pub fn scale(&self, number: usize) -> usize {
+        match self.arguments.quick {
+            true => number / 10,
+            false => number,
+        }
+    }
+
     /// Bytes of the long output, and how often it is read.
     pub fn bulk(&self) -> (usize, usize) {
         match self.arguments.quick {
@@ -89,8 +135,14 @@ pub enum Unit {
     Rate,
     /// Mebibytes.
     Memory,
+    /// Bytes.
+    Bytes,
     /// Parts of a hundred.
     Percent,
+    /// Times a second.
+    PerSecond,
+    /// How many.
+    Count,
 }
 
 /// What a line has to reach.
@@ -98,6 +150,8 @@ pub enum Unit {
 pub enum Goal {
     /// Nothing: it is there to be read.
     Shown,
+    /// Nothing, since what it is about is not at hand.
+    Absent,
     /// At most so many times the base.
     RatioAtMost(f64),
     /// At least so many times the base.
@@ -179,14 +233,28 @@ impl Line {
         }
     }
 
+    /// What a row is compared with is not at hand: nothing is missed by that.
+    pub fn absent(row: &'static str, why: &str) -> Self {
+        Self {
+            row,
+            what: why.to_owned(),
+            figure: None,
+            base: None,
+            goal: Goal::Absent,
+        }
+    }
+
     /// Whether the goal is met, where there is one.
     pub fn met(&self) -> Option<bool> {
+        if self.goal == Goal::Absent {
+            return None;
+        }
         let Some((figure, _)) = self.figure else {
             return Some(false);
         };
         let ratio = self.base.as_ref().map_or(f64::NAN, |base| base.ratios[1]);
         match self.goal {
-            Goal::Shown => None,
+            Goal::Shown | Goal::Absent => None,
             Goal::RatioAtMost(most) => Some(ratio <= most),
             Goal::RatioAtLeast(least) => Some(ratio >= least),
             Goal::AtMost(most) => Some(figure <= most),

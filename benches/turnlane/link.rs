@@ -1,6 +1,6 @@
-//! A child process that is spoken to in lines, from one plain thread.
+//! A child process that is spoken to in messages, from one plain thread.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,25 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// As large as a pipe.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// How messages are framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// One a line.
+    Lines,
+    /// As in the Language Server Protocol.
+    Headers,
+}
+
+impl Style {
+    /// A JSON text as a message.
+    pub fn frame(self, json: &str) -> String {
+        match self {
+            Self::Lines => format!("{json}\n"),
+            Self::Headers => format!("Content-Length: {}\r\n\r\n{json}", json.len()),
+        }
+    }
+}
+
 /// The process and both ends. Dropping it closes its input and waits for its end, for a while.
 pub struct Link {
     child: Child,
@@ -24,6 +43,11 @@ pub struct Link {
 impl Link {
     /// Starts a command.
     pub fn start(mut command: Command) -> Outcome<Self> {
+        Self::spawn(&mut command)
+    }
+
+    /// Starts a command that will be started again.
+    pub fn spawn(command: &mut Command) -> Outcome<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -59,6 +83,34 @@ impl Link {
             0 => Err("it ended".into()),
             _ => Ok(&self.line),
         }
+    }
+
+    /// The next message that it writes.
+    pub fn message(&mut self, style: Style) -> Outcome<&[u8]> {
+        if style == Style::Lines {
+            return self.line();
+        }
+        let mut length = None;
+        while self.line()?.trim_ascii() != b"" {
+            let header = std::str::from_utf8(&self.line)?;
+            if let Some(value) = header.strip_prefix("Content-Length:") {
+                length = Some(value.trim().parse()?);
+            }
+        }
+        let length = length.ok_or("a message has no length")?;
+        self.line.resize(length, 0);
+        self.stdout.read_exact(&mut self.line)?;
+        Ok(&self.line)
+    }
+
+    /// Whether some of what it wrote is here already.
+    pub fn has_more(&self) -> bool {
+        !self.stdout.buffer().is_empty()
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) -> Outcome<()> {
+        Ok(self.child.kill()?)
     }
 
     /// The line that was read last.

@@ -4,6 +4,7 @@
 //! operations at a time, so that a machine that becomes slower for a while is slower for both; the ratio is the median of the rounds'
 //! own ratios.
 
+mod asking;
 mod bases;
 mod child;
 mod client;
@@ -11,6 +12,7 @@ mod frame;
 mod link;
 mod measure;
 mod probes;
+mod process;
 mod rows;
 mod table;
 mod terminal;

@@ -69,6 +69,12 @@ impl Rounds {
         self.0.iter().map(|round| quantile(round, part)).collect()
     }
 
+    /// Each round's operations a second, where each measured time is that of so many.
+    pub fn rates(&self, operations: usize) -> Vec<f64> {
+        let rate = |micros: &f64| operations as f64 * 1e6 / micros;
+        self.p50().iter().map(rate).collect()
+    }
+
     /// Each round's p50.
     pub fn p50(&self) -> Vec<f64> {
         self.quantiles(0.5)
@@ -80,9 +86,15 @@ pub fn in_turn<const N: usize>(
     plan: Plan,
     mut probes: [&mut dyn Probe; N],
 ) -> Outcome<[Rounds; N]> {
-    let mut all: [Rounds; N] = std::array::from_fn(|_| Rounds::default());
+    let mut rounds = all_in_turn(plan, &mut probes)?.into_iter();
+    Ok(std::array::from_fn(|_| rounds.next().unwrap_or_default()))
+}
+
+/// The same for as many as there are.
+pub fn all_in_turn(plan: Plan, probes: &mut [&mut dyn Probe]) -> Outcome<Vec<Rounds>> {
+    let mut all: Vec<Rounds> = probes.iter().map(|_| Rounds::default()).collect();
     for _ in 0..plan.rounds {
-        let mut round: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
+        let mut round: Vec<Vec<f64>> = probes.iter().map(|_| Vec::new()).collect();
         for _ in 0..plan.turns {
             for (probe, took) in probes.iter_mut().zip(&mut round) {
                 turn(plan, *probe, took)?;

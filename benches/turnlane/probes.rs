@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::child::now_ns;
+use crate::child::{self, now_ns};
 use crate::client::Client;
 use crate::frame::{Bench, Outcome};
 use crate::measure::Probe;
@@ -21,6 +21,11 @@ impl Accept {
         client.open(Self::SESSION, "script")?;
         client.hold(Self::SESSION, "holds", "hold it")?;
         Ok(Self(client))
+    }
+
+    /// The program's process.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
     }
 }
 
@@ -149,18 +154,30 @@ impl Probe for Exit {
         self.0.send(&request)?;
         let rest = self.0.completed(&run)?;
         let seen = now_ns();
-        let completion: Value = serde_json::from_str(&format!("{{{}", head(rest)))?;
+        let completion = completion(rest)?;
         let text = completion["text"].as_str().unwrap_or_default();
         let said: i128 = (text.parse()).map_err(|_| format!("no time was said: {completion}"))?;
         Ok(Duration::from_nanos(u64::try_from(seen - said)?))
     }
 }
 
-/// What is left of a completion's object: the brace of the message around it is cut off.
-fn head(rest: &[u8]) -> String {
+/// A completion from what follows the run's name. The brace of the message around it is cut off.
+pub fn completion(rest: &[u8]) -> Outcome<Value> {
     let text = String::from_utf8_lossy(rest);
     let text = text.trim_end();
-    text.strip_suffix('}').unwrap_or(text).to_owned()
+    let text = text.strip_suffix('}').unwrap_or(text);
+    Ok(serde_json::from_str(&format!("{{{text}"))?)
+}
+
+/// Prepares the store of this name: so many sessions, ended runs and live runs, and whether its log is left (1).
+pub fn fill(bench: &Bench, store: &str, numbers: [usize; 4]) -> Outcome<()> {
+    let mut command = child::command(child::FILL)?;
+    command.arg(bench.path(store));
+    command.args(numbers.map(|number| number.to_string()));
+    match command.status()?.success() {
+        true => Ok(()),
+        false => Err("the store can't be prepared".into()),
+    }
 }
 
 /// A whole turn of a shell that lives on: from the writing of a `prompt` to `run/completed`.

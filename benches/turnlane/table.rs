@@ -67,7 +67,7 @@ pub fn foot(missed: &[String]) {
 fn goal(line: &Line) -> String {
     let unit = line.figure.map_or(Unit::Micros, |(_, unit)| unit);
     let words = match line.goal {
-        Goal::Shown => return String::new(),
+        Goal::Shown | Goal::Absent => return String::new(),
         Goal::RatioAtMost(most) => format!("≤ {most} ×"),
         Goal::RatioAtLeast(least) => format!("≥ {least} ×"),
         Goal::AtMost(most) => format!("≤ {}", shown(most, unit)),
@@ -84,6 +84,11 @@ fn shown(value: f64, unit: Unit) -> String {
         Unit::Micros => format!("{value:.1} µs"),
         Unit::Rate => format!("{value:.0} MB/s"),
         Unit::Memory => format!("{value:.1} MiB"),
+        Unit::Bytes => format!("{value:.0} B"),
+        Unit::Percent if value < 1.0 => format!("{value:.3} %"),
         Unit::Percent => format!("{value:.1} %"),
+        Unit::PerSecond if value < 100.0 => format!("{value:.2} /s"),
+        Unit::PerSecond => format!("{value:.0} /s"),
+        Unit::Count => format!("{value:.3}"),
     }
 }

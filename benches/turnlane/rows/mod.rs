@@ -1,8 +1,14 @@
 //! The rows. To add one: a module with a function that measures it, and a line in [`ROWS`].
 
 mod accepts;
+mod cancels;
 mod ends;
+mod flows;
+mod full;
+mod idle;
 mod output;
+mod requests;
+mod starts;
 mod turns;
 
 use crate::frame::{Bench, Line, Outcome};
@@ -12,9 +18,17 @@ pub type Row = fn(&Bench) -> Outcome<Vec<Line>>;
 
 /// Every row by name, in the order in which they are measured.
 const ROWS: &[(&str, Row)] = &[
+    ("P1", requests::one),
+    ("P2", requests::many),
     ("P3", accepts::measure),
+    ("P4", flows::measure),
     ("P5", ends::measure),
     ("P7", turns::measure),
+    ("P10", full::measure),
+    ("P11", cancels::measure),
+    ("P12", starts::bare),
+    ("P13", starts::full),
+    ("P14", idle::measure),
     ("P15", output::measure),
 ];
 

@@ -1,15 +1,16 @@
 //! P15: a shell turn that says a lot, and a client that reads all of it.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use crate::client::{Client, completion_of};
 use crate::frame::{Bench, Goal, Line, Outcome, Unit};
+use crate::process::memory;
 use crate::terminal::Terminal;
 
 /// Bytes of a line of text, its end included.
@@ -78,15 +79,6 @@ fn text(bench: &Bench, name: &str, bytes: usize, colour: bool) -> Outcome<PathBu
     writeln!(file, "{}", "x".repeat(rest.saturating_sub(1)))?;
     file.into_inner()?.sync_all()?;
     Ok(path)
-}
-
-/// A field of a process's state, in MiB.
-fn memory(pid: u32, field: &str) -> Outcome<f64> {
-    let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    let kib: f64 = kib.ok_or("its memory is not told")?.parse()?;
-    Ok(kib / 1024.0)
 }
 
 /// A session whose shell says a lot.
