@@ -46,15 +46,14 @@ pub fn echo(file: Option<&OsStr>) -> Outcome<()> {
         answers.push(b'\n');
         if let Some(rows) = &mut rows {
             rows.add(&line);
-        }
-        line.clear();
-        // What is there already goes together.
-        if input.buffer().contains(&b'\n') {
-            continue;
-        }
-        if let Some(rows) = &mut rows {
+            // What is there already shares a sync.
+            if input.buffer().contains(&b'\n') {
+                line.clear();
+                continue;
+            }
             rows.sync()?;
         }
+        line.clear();
         output.write_all(&answers)?;
         answers.clear();
     }

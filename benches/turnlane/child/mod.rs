@@ -19,7 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::frame::Outcome;
 
 /// Answers each line: `ECHO [FILE]`. With a file, once 200 bytes of it are on disk. They are appended; where the file holds something, it
-/// is written over again and again, which costs a file system less. Lines that are there together share a write and a sync.
+/// is written over again and again, which costs a file system less. Lines that are there together share a sync.
 pub const ECHO: &str = "__echo";
 /// Answers each request of the Language Server Protocol's framing, by way of `lsp-server`.
 pub const LSP_ECHO: &str = "__lsp_echo";

@@ -71,9 +71,10 @@ fn idle_work(bench: &Bench, pid: u32) -> Outcome<[f64; 2]> {
     let (before, began) = (Work::of(pid)?, Instant::now());
     std::thread::sleep(long);
     let (after, seconds) = (Work::of(pid)?, began.elapsed().as_secs_f64());
+    let done = after.since(&before);
     Ok([
-        (after.wakeups - before.wakeups) as f64 / seconds,
-        (after.busy - before.busy).as_secs_f64() / seconds * 100.0,
+        done.wakeups as f64 / seconds,
+        done.busy.as_secs_f64() / seconds * 100.0,
     ])
 }
 

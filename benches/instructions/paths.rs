@@ -1,0 +1,218 @@
+//! The hot paths, and the process in which one of them is walked.
+
+use std::fs::File;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use turnlane::store::{MemoryStore, SqliteStore, Store};
+use turnlane::wire::{self, Arrival, Bounds, Framing};
+
+use crate::Outcome;
+use crate::ends::{Held, Lines};
+use crate::world::World;
+
+/// Operations of a count.
+pub const MANY: usize = 512;
+/// Sessions, each with a run under way, before anything is counted: as many as there are operations, each of which may end one.
+const SESSIONS: usize = MANY;
+/// More than is ever unread.
+const PLENTY: usize = 1 << 30;
+/// Far more than the end takes, under valgrind too.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How a process is told that it walks a path.
+const WALK: &str = "__walk";
+
+/// What is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Steps {
+    /// The bytes of a `prompt`, until those of its answer.
+    Accept,
+    /// What an agent wrote, until the bytes of `run/output`.
+    Output,
+    /// An agent's word that it is done, until the bytes of `run/completed`.
+    End,
+}
+
+/// Where it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// In tables in memory: what turnlane itself does.
+    Memory,
+    /// In SQLite, in memory: what a store on disk does without the disk.
+    Sqlite,
+}
+
+/// A path.
+#[derive(Debug)]
+pub struct HotPath {
+    /// Its name, also in the budget.
+    pub name: &'static str,
+    steps: Steps,
+    kept: Kept,
+}
+
+/// Every path.
+pub const ALL: &[HotPath] = &[
+    path("accept, memory", Steps::Accept, Kept::Memory),
+    path("accept, sqlite", Steps::Accept, Kept::Sqlite),
+    path("output chunk", Steps::Output, Kept::Memory),
+    path("completion, memory", Steps::End, Kept::Memory),
+    path("completion, sqlite", Steps::End, Kept::Sqlite),
+];
+
+const fn path(name: &'static str, steps: Steps, kept: Kept) -> HotPath {
+    HotPath { name, steps, kept }
+}
+
+impl HotPath {
+    /// The walk of so many operations; planted, what is sent is encoded twice.
+    pub fn task(&self, operations: usize, planted: bool) -> Task {
+        let place = ALL.iter().position(|path| path.name == self.name);
+        Task {
+            path: place.unwrap_or_default(),
+            operations,
+            planted,
+        }
+    }
+
+    /// What each operation takes.
+    pub fn each(&self, without: u64, with: u64) -> u64 {
+        with.saturating_sub(without) / MANY as u64
+    }
+
+    /// What comes out, by the messages that only this path sends: an operation that fails must not count as a cheap one.
+    ///
+    /// # Errors
+    /// Something else comes out.
+    pub fn does_what_it_says(&self) -> Outcome<()> {
+        let said = |operations| -> Outcome<usize> {
+            let mut command = Command::new(std::env::current_exe()?);
+            let output = command
+                .args(self.task(operations, false).arguments())
+                .output()?;
+            let text = String::from_utf8(output.stdout)?;
+            let sign = match self.steps {
+                Steps::Accept => r#""duplicate":false"#,
+                Steps::Output => r#""method":"run/output""#,
+                Steps::End => r#""outcome":"completed""#,
+            };
+            Ok(text.lines().filter(|line| line.contains(sign)).count())
+        };
+        let (without, with) = (said(0)?, said(MANY)?);
+        match with - without == MANY {
+            true => Ok(()),
+            false => Err(format!("{}: {} of {MANY} came out", self.name, with - without).into()),
+        }
+    }
+}
+
+/// A walk.
+#[derive(Debug)]
+pub struct Task {
+    path: usize,
+    operations: usize,
+    planted: bool,
+}
+
+impl Task {
+    /// How a process is told of it.
+    pub fn arguments(&self) -> [String; 4] {
+        let planted = u8::from(self.planted);
+        [
+            WALK.to_owned(),
+            self.path.to_string(),
+            // As long whatever it is: the length of the arguments moves the stack.
+            format!("{:06}", self.operations),
+            planted.to_string(),
+        ]
+    }
+
+    /// The walk that the arguments speak of, if they do.
+    pub fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Option<Outcome<Self>> {
+        (arguments.next()? == WALK).then(|| {
+            let mut number = || -> Outcome<usize> {
+                let argument = arguments.next().ok_or("a walk is not described")?;
+                Ok(argument.parse()?)
+            };
+            Ok(Self {
+                path: number()?,
+                operations: number()?,
+                planted: number()? == 1,
+            })
+        })
+    }
+
+    /// Walks it.
+    ///
+    /// # Errors
+    /// Something on the way fails.
+    pub fn run(&self) -> Outcome<()> {
+        let path = ALL.get(self.path).ok_or("there is no such path")?;
+        let store: Box<dyn Store> = match path.kept {
+            Kept::Memory => Box::new(MemoryStore::new()),
+            Kept::Sqlite => Box::new(SqliteStore::in_memory()?),
+        };
+        let world = World::with_runs_under_way(store, SESSIONS, self.planted)?;
+        let world = Arc::new(Mutex::new(world));
+        let lock = || world.lock().unwrap_or_else(PoisonError::into_inner);
+
+        let (lines, read) = Lines::new()?;
+        let (release, write) = Held::new(File::options().write(true).open("/dev/stdout")?);
+        // The first one settles the framing: nothing is written before.
+        let prompts: Vec<String> = match path.steps {
+            Steps::Accept => (0..=self.operations).map(prompt).collect(),
+            Steps::Output | Steps::End => vec![prompt(0)],
+        };
+        let (heard, at_end) = std::sync::mpsc::channel();
+        let (teller, expected) = (world.clone(), prompts.len());
+        let tell = move |arrival| match arrival {
+            Arrival::Calls(calls) => {
+                let mut world = teller.lock().unwrap_or_else(PoisonError::into_inner);
+                for call in calls {
+                    world.call(call);
+                }
+                if world.calls == expected {
+                    let _ = heard.send(());
+                }
+            }
+            Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed => {}
+        };
+        let link = wire::attach(read, write, Framing::Lines, bounds(), Arc::new(tell))?;
+        lock().link = Some(link.clone());
+        lines.send(prompts)?;
+        at_end.recv_timeout(PATIENCE)?;
+        for number in 1..=self.operations {
+            match path.steps {
+                Steps::Accept => {}
+                Steps::Output => lock().said(number),
+                Steps::End => lock().ended(number),
+            }
+        }
+        drop(release);
+        link.close(PATIENCE);
+        // Nothing is given back: whose thread does that, and whether it comes to it before the end, is left to chance.
+        std::process::exit(0);
+    }
+}
+
+fn prompt(number: usize) -> String {
+    // As long whatever the number is.
+    let (id, session, run) = (100_000 + number, number % SESSIONS, number);
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"prompt\",\"params\":{{\"sessionId\":\"session-{session:06}\",\
+         \"runId\":\"0199a1b2-c3d4-7e5f-8a6b-{run:012}\",\"prompt\":\"Look into the failing test and mend it.\"}}}}\n"
+    )
+}
+
+fn bounds() -> Bounds {
+    Bounds {
+        max_frame_bytes: 16 << 20,
+        batch: 256,
+        request_id_bytes: 256,
+        json_depth: 128,
+        requests: PLENTY,
+        unread_bytes: PLENTY,
+        unread_answer_bytes: PLENTY,
+    }
+}
