@@ -16,6 +16,8 @@ use crate::world::World;
 pub const MANY: usize = 512;
 /// Sessions, each with a run under way, before anything is counted: as many as there are operations, each of which may end one.
 const SESSIONS: usize = MANY;
+/// Runs of a long queue.
+const QUEUED: usize = 4_096;
 /// More than is ever unread.
 const PLENTY: usize = 1 << 30;
 /// Far more than the end takes, under valgrind too.
@@ -28,6 +30,8 @@ const WALK: &str = "__walk";
 enum Steps {
     /// The bytes of a `prompt`, until those of its answer.
     Accept,
+    /// The same behind a long queue.
+    AcceptBehind,
     /// What an agent wrote, until the bytes of `run/output`.
     Output,
     /// An agent's word that it is done, until the bytes of `run/completed`.
@@ -56,6 +60,7 @@ pub struct HotPath {
 pub const ALL: &[HotPath] = &[
     path("accept, memory", Steps::Accept, Kept::Memory),
     path("accept, sqlite", Steps::Accept, Kept::Sqlite),
+    path("accept, long queue", Steps::AcceptBehind, Kept::Memory),
     path("output chunk", Steps::Output, Kept::Memory),
     path("completion, memory", Steps::End, Kept::Memory),
     path("completion, sqlite", Steps::End, Kept::Sqlite),
@@ -93,7 +98,7 @@ impl HotPath {
                 .output()?;
             let text = String::from_utf8(output.stdout)?;
             let sign = match self.steps {
-                Steps::Accept => r#""duplicate":false"#,
+                Steps::Accept | Steps::AcceptBehind => r#""duplicate":false"#,
                 Steps::Output => r#""method":"run/output""#,
                 Steps::End => r#""outcome":"completed""#,
             };
@@ -153,7 +158,10 @@ impl Task {
             Kept::Memory => Box::new(MemoryStore::new()),
             Kept::Sqlite => Box::new(SqliteStore::in_memory()?),
         };
-        let world = World::with_runs_under_way(store, SESSIONS, self.planted)?;
+        let mut world = World::with_runs_under_way(store, SESSIONS, self.planted)?;
+        if path.steps == Steps::AcceptBehind {
+            world.queue(QUEUED)?;
+        }
         let world = Arc::new(Mutex::new(world));
         let lock = || world.lock().unwrap_or_else(PoisonError::into_inner);
 
@@ -161,8 +169,9 @@ impl Task {
         let (release, write) = Held::new(File::options().write(true).open("/dev/stdout")?);
         // The first one settles the framing: nothing is written before.
         let prompts: Vec<String> = match path.steps {
-            Steps::Accept => (0..=self.operations).map(prompt).collect(),
-            Steps::Output | Steps::End => vec![prompt(0)],
+            Steps::Accept => (0..=self.operations).map(prompt_one_of_many).collect(),
+            Steps::AcceptBehind => (0..=self.operations).map(|run| prompt(0, run)).collect(),
+            Steps::Output | Steps::End => vec![prompt_one_of_many(0)],
         };
         let (heard, at_end) = std::sync::mpsc::channel();
         let (teller, expected) = (world.clone(), prompts.len());
@@ -184,7 +193,7 @@ impl Task {
         at_end.recv_timeout(PATIENCE)?;
         for number in 1..=self.operations {
             match path.steps {
-                Steps::Accept => {}
+                Steps::Accept | Steps::AcceptBehind => {}
                 Steps::Output => lock().said(number),
                 Steps::End => lock().ended(number),
             }
@@ -196,9 +205,13 @@ impl Task {
     }
 }
 
-fn prompt(number: usize) -> String {
+fn prompt_one_of_many(run: usize) -> String {
+    prompt(run % SESSIONS, run)
+}
+
+fn prompt(session: usize, run: usize) -> String {
     // As long whatever the number is.
-    let (id, session, run) = (100_000 + number, number % SESSIONS, number);
+    let id = 100_000 + run;
     format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"prompt\",\"params\":{{\"sessionId\":\"session-{session:06}\",\
          \"runId\":\"0199a1b2-c3d4-7e5f-8a6b-{run:012}\",\"prompt\":\"Look into the failing test and mend it.\"}}}}\n"

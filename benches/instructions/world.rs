@@ -86,6 +86,21 @@ impl World {
         Ok(world)
     }
 
+    /// So many runs wait in the first session.
+    ///
+    /// # Errors
+    /// None that is expected.
+    pub fn queue(&mut self, runs: usize) -> Outcome<()> {
+        let session = names(1).1;
+        for number in 0..runs {
+            let from = Ticket(0);
+            let run = RunId::parse(&format!("0199a1b2-0001-7e5f-8a6b-{number:012}"))?;
+            let ask = Ask::Prompt(Box::new(first(session.clone(), run)));
+            self.step(Input::Ask { from, ask });
+        }
+        Ok(())
+    }
+
     /// A client asks.
     pub fn call(&mut self, call: Call) {
         self.calls += 1;

@@ -165,10 +165,16 @@ impl Lane {
             .map_or_else(|| place_of(seq), |(first, _)| first - 1)
     }
 
-    /// How many runs go before the one at `place`, the one under way included. At the tail, where nearly all are put, nothing is counted.
+    /// How many runs go before the one at `place`, the one under way included.
     pub(super) fn position(&self, place: i64) -> usize {
-        let behind = self.queue.range(place..).count();
-        self.queue.len() - behind + usize::from(!self.turn.is_idle())
+        // A run is asked for most often when it has just been put at the tail: a long queue is not walked for it.
+        let last = self.queue.last_key_value().map(|(last, _)| *last);
+        let before = match last {
+            Some(last) if place > last => self.queue.len(),
+            Some(last) if place == last => self.queue.len() - 1,
+            Some(_) | None => self.queue.range(..place).count(),
+        };
+        before + usize::from(!self.turn.is_idle())
     }
 
     /// The runs steered into the one under way.

@@ -11,6 +11,9 @@ pub const LINE_BYTES: usize = 64 << 10;
 /// a cursor, the line end.
 pub const ENVELOPE_BYTES: usize = 2 << 10;
 
+/// Most bytes that a byte of a text takes as encoded.
+const WIDEST: usize = 6;
+
 /// What a character takes inside a JSON string. U+2028 and U+2029 are escaped in line mode, so they always count as escaped.
 const fn encoded_char(c: char) -> usize {
     match c {
@@ -27,6 +30,10 @@ pub fn encoded_len(text: &str) -> usize {
 
 /// The longest head of `text` that takes at most `limit` bytes as encoded. Never ends inside a character.
 pub fn first_encoded(text: &str, limit: usize) -> &str {
+    // Most texts are far from their limit: nobody has to count.
+    if text.len() <= limit / WIDEST {
+        return text;
+    }
     let bytes = text.as_bytes();
     let (mut at, mut left) = (0, limit);
     while let Some(&byte) = bytes.get(at) {
@@ -59,6 +66,9 @@ const ASCII: [u8; 128] = {
 
 /// The longest tail of `text` that takes at most `limit` bytes as encoded. Never begins inside a character.
 pub fn last_encoded(text: &str, limit: usize) -> &str {
+    if text.len() <= limit / WIDEST {
+        return text;
+    }
     let mut left = limit;
     for (at, c) in text.char_indices().rev() {
         match left.checked_sub(encoded_char(c)) {
