@@ -6,7 +6,7 @@
 
 mod budget;
 mod callgrind;
-mod ends;
+mod client;
 mod paths;
 mod world;
 

@@ -1,15 +1,11 @@
 //! The hot paths, and the process in which one of them is walked.
 
-use std::fs::File;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use turnlane::store::{MemoryStore, SqliteStore, Store};
-use turnlane::wire::{self, Arrival, Bounds, Framing};
 
 use crate::Outcome;
-use crate::ends::{Held, Lines};
+use crate::client::Client;
 use crate::world::World;
 
 /// Operations of a count.
@@ -18,10 +14,6 @@ pub const MANY: usize = 512;
 const SESSIONS: usize = MANY;
 /// Runs of a long queue.
 const QUEUED: usize = 4_096;
-/// More than is ever unread.
-const PLENTY: usize = 1 << 30;
-/// Far more than the end takes, under valgrind too.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How a process is told that it walks a path.
 const WALK: &str = "__walk";
 
@@ -162,45 +154,28 @@ impl Task {
         if path.steps == Steps::AcceptBehind {
             world.queue(QUEUED)?;
         }
-        let world = Arc::new(Mutex::new(world));
-        let lock = || world.lock().unwrap_or_else(PoisonError::into_inner);
-
-        let (lines, read) = Lines::new()?;
-        let (release, write) = Held::new(File::options().write(true).open("/dev/stdout")?);
+        let mut client = Client::connect()?;
+        world.link = Some(client.connection());
         // The first one settles the framing: nothing is written before.
         let prompts: Vec<String> = match path.steps {
             Steps::Accept => (0..=self.operations).map(prompt_one_of_many).collect(),
             Steps::AcceptBehind => (0..=self.operations).map(|run| prompt(0, run)).collect(),
             Steps::Output | Steps::End => vec![prompt_one_of_many(0)],
         };
-        let (heard, at_end) = std::sync::mpsc::channel();
-        let (teller, expected) = (world.clone(), prompts.len());
-        let tell = move |arrival| match arrival {
-            Arrival::Calls(calls) => {
-                let mut world = teller.lock().unwrap_or_else(PoisonError::into_inner);
-                for call in calls {
-                    world.call(call);
-                }
-                if world.calls == expected {
-                    let _ = heard.send(());
-                }
-            }
-            Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed => {}
-        };
-        let link = wire::attach(read, write, Framing::Lines, bounds(), Arc::new(tell))?;
-        lock().link = Some(link.clone());
-        lines.send(prompts)?;
-        at_end.recv_timeout(PATIENCE)?;
+        for prompt in &prompts {
+            client.say(prompt)?;
+            client.turn(|call| world.call(call))?;
+        }
         for number in 1..=self.operations {
             match path.steps {
-                Steps::Accept | Steps::AcceptBehind => {}
-                Steps::Output => lock().said(number),
-                Steps::End => lock().ended(number),
+                Steps::Accept | Steps::AcceptBehind => continue,
+                Steps::Output => world.said(number),
+                Steps::End => world.ended(number),
             }
+            client.turn(|call| world.call(call))?;
         }
-        drop(release);
-        link.close(PATIENCE);
-        // Nothing is given back: whose thread does that, and whether it comes to it before the end, is left to chance.
+        client.show()?;
+        // Nothing is given back: that is no part of an operation.
         std::process::exit(0);
     }
 }
@@ -216,16 +191,4 @@ fn prompt(session: usize, run: usize) -> String {
         "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"prompt\",\"params\":{{\"sessionId\":\"session-{session:06}\",\
          \"runId\":\"0199a1b2-c3d4-7e5f-8a6b-{run:012}\",\"prompt\":\"Look into the failing test and mend it.\"}}}}\n"
     )
-}
-
-fn bounds() -> Bounds {
-    Bounds {
-        max_frame_bytes: 16 << 20,
-        batch: 256,
-        request_id_bytes: 256,
-        json_depth: 128,
-        requests: PLENTY,
-        unread_bytes: PLENTY,
-        unread_answer_bytes: PLENTY,
-    }
 }
