@@ -3,18 +3,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
 use super::connection::Connection;
-use super::table::{self, Parked, Slot};
+use super::table;
 use crate::protocol::{Reply, RpcError};
 
 /// Answers one call, once. Dropped without an answer it says that something went wrong: no request stays unanswered.
 pub struct Responder(Option<Pending>);
 
 struct Pending {
-    call: Parked,
-    slot: Slot,
     to: Return,
     under_way: Ticket,
 }
@@ -49,13 +46,8 @@ impl Return {
 }
 
 impl Responder {
-    pub(super) fn new(call: Parked, slot: Slot, to: Return, under_way: Ticket) -> Self {
-        Self(Some(Pending {
-            call,
-            slot,
-            to,
-            under_way,
-        }))
+    pub(super) fn new(to: Return, under_way: Ticket) -> Self {
+        Self(Some(Pending { to, under_way }))
     }
 
     /// Whether anybody hears the answer; nobody does when the call was a notification.
@@ -71,22 +63,15 @@ impl Responder {
     }
 
     fn finish(&mut self, answer: Result<Reply, RpcError>) {
-        let Some(Pending {
-            mut call,
-            slot,
-            to,
-            under_way,
-        }) = self.0.take()
-        else {
+        let Some(Pending { to, under_way }) = self.0.take() else {
             return;
-        };
-        slot.put_answer(answer);
-        let Poll::Ready(response) = table::poll(&mut call) else {
-            unreachable!("a call that has its answer is ready");
         };
         // Whoever has the answer may already send the next request, and it must find its place free.
         drop(under_way);
-        to.give(|id| table::under_id(response, id));
+        match answer {
+            Ok(reply) => to.give(|id| table::reply_under_id(&reply, id)),
+            Err(error) => to.error(error),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is done with a frame.
 
 use std::sync::Arc;
-use std::task::Poll;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -131,19 +130,16 @@ impl Intake {
         if self.under_way.count() >= self.bounds.requests {
             return to.error(RpcError::overloaded(self.bounds.requests as u64));
         }
-        let (mut call, slot) = self.service.begin(method.clone(), params);
-        if let Poll::Ready(response) = table::poll(&mut call) {
-            return to.give(|id| table::under_id(response, id));
-        }
-        let request = slot
-            .take_request()
-            .expect("a call that waits has parsed its request");
+        let request = match self.service.ask(&method, params) {
+            Ok(request) => request,
+            Err(response) => return to.give(|id| table::under_id(*response, id)),
+        };
         if in_batch && request.waits() {
             return to.error(RpcError::waits_in_batch(&method));
         }
         self.last += 1;
         let ticket = self.under_way.enter(self.last, id.map(Arc::from));
-        let responder = Responder::new(call, slot, to, ticket);
+        let responder = Responder::new(to, ticket);
         taken.calls.push(Call {
             no: self.last,
             request,

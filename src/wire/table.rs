@@ -1,47 +1,34 @@
 //! jsonrpsee's method table, and our way into it.
 //!
-//! A call is a future in two halves. Its first poll, on the reader's thread, parses the parameters and leaves the
-//! [`Request`] in the call's slot; the second, where the answer is given, takes that answer out of the slot.
+//! What a call asks is parsed where it is read: its method leaves the [`Request`] in the call's slot, or answers at once that it can't
+//! be read. The answer of a call that asks something is written when it is known, under the id that the client wrote.
 
-use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jsonrpsee::core::middleware::{Batch, BatchEntry, Notification, RpcServiceT};
 use jsonrpsee::types::{ErrorObjectOwned, Id, Params};
-use jsonrpsee::{ConnectionId, Extensions, MethodCallback, MethodResponse, Methods, RpcModule};
+use jsonrpsee::{Extensions, MethodCallback, MethodResponse, Methods, RpcModule};
 use serde_json::value::RawValue;
 
 use crate::protocol::{Reply, Request, RpcError};
 
-/// A call under way.
-pub(super) type Parked = BoxFuture<'static, MethodResponse>;
+/// What most responses fit in.
+const REPLY_BYTES: usize = 512;
 
-/// Where a call's two halves meet.
+/// Where a method leaves what is asked.
 #[derive(Clone, Default)]
-pub(super) struct Slot(Arc<Mutex<Halves>>);
-
-#[derive(Default)]
-struct Halves {
-    request: Option<Request>,
-    answer: Option<Result<Reply, RpcError>>,
-}
+struct Slot(Arc<Mutex<Option<Request>>>);
 
 impl Slot {
-    fn lock(&self) -> MutexGuard<'_, Halves> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn put(&self, request: Request) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
     }
 
-    /// What the first poll parsed.
-    pub fn take_request(&self) -> Option<Request> {
-        self.lock().request.take()
-    }
-
-    /// Makes the next poll the last.
-    pub fn put_answer(&self, answer: Result<Reply, RpcError>) {
-        self.lock().answer = Some(answer);
+    fn take(&self) -> Option<Request> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take()
     }
 }
 
@@ -55,8 +42,8 @@ impl Service {
         let mut module = RpcModule::new(());
         for &name in Request::METHODS {
             module
-                .register_async_method(name, move |params, _, extensions| {
-                    handle(name, params, extensions)
+                .register_method(name, move |params, _, extensions| {
+                    handle(name, &params, extensions)
                 })
                 .expect("no method is named twice");
         }
@@ -65,29 +52,30 @@ impl Service {
         }
     }
 
-    /// A call's future and the slot it speaks through. Nothing has happened before its first poll.
-    pub fn begin(&self, method: String, params: Option<&RawValue>) -> (Parked, Slot) {
+    /// What a call asks, or the response that it gets at once.
+    pub fn ask(
+        &self,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<Request, Box<MethodResponse>> {
         let slot = Slot::default();
-        let mut request = jsonrpsee::core::middleware::Request::owned(
-            method,
-            params.map(RawValue::to_owned),
-            Id::Number(0),
-        );
+        let mut request =
+            jsonrpsee::core::middleware::Request::borrowed(method, params, Id::Number(0));
         request.extensions.insert(slot.clone());
-        (self.call(request).boxed(), slot)
+        let response = self.call(request).now_or_never();
+        slot.take()
+            .ok_or_else(|| Box::new(response.expect("a method waits for nothing")))
     }
 }
 
-async fn handle(
+fn handle(
     name: &'static str,
-    params: Params<'static>,
-    extensions: Extensions,
-) -> Result<Reply, ErrorObjectOwned> {
+    params: &Params<'_>,
+    extensions: &Extensions,
+) -> Result<(), ErrorObjectOwned> {
     let slot: &Slot = extensions.get().expect("every call brings its slot");
-    let request = Request::parse(name, params.as_str()).map_err(error_object)?;
-    slot.lock().request = Some(request);
-    let answer = poll_fn(|_| slot.lock().answer.take().map_or(Poll::Pending, Poll::Ready)).await;
-    answer.map_err(error_object)
+    slot.put(Request::parse(name, params.as_str()).map_err(error_object)?);
+    Ok(())
 }
 
 fn error_object(error: RpcError) -> ErrorObjectOwned {
@@ -103,26 +91,26 @@ impl RpcServiceT for Service {
         &self,
         request: jsonrpsee::core::middleware::Request<'a>,
     ) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let callback = match self.methods.method(&request.method) {
-            Some(MethodCallback::Async(callback)) => Ok(callback.clone()),
-            // Only asynchronous methods are registered.
+        let params = request.params();
+        let response = match self.methods.method(&request.method) {
+            Some(MethodCallback::Sync(callback)) => callback(
+                request.id.clone(),
+                params,
+                usize::MAX,
+                request.extensions.clone(),
+            ),
+            // Only methods that answer at once are registered.
             Some(
-                MethodCallback::Sync(_)
+                MethodCallback::Async(_)
                 | MethodCallback::Subscription(_)
                 | MethodCallback::Unsubscription(_),
             )
-            | None => Err(RpcError::method_not_found(&request.method)),
+            | None => MethodResponse::error(
+                request.id.clone(),
+                error_object(RpcError::method_not_found(&request.method)),
+            ),
         };
-        async move {
-            let params = request.params().into_owned();
-            let id = request.id.into_owned();
-            match callback {
-                Ok(callback) => {
-                    callback(id, params, ConnectionId(0), usize::MAX, request.extensions).await
-                }
-                Err(error) => MethodResponse::error(id, error_object(error)),
-            }
-        }
+        std::future::ready(response)
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = Vec<MethodResponse>> + Send + 'a {
@@ -162,9 +150,16 @@ impl RpcServiceT for Service {
     }
 }
 
-/// Polls a call; nobody has to be woken, since whoever makes it ready polls it.
-pub(super) fn poll(call: &mut Parked) -> Poll<MethodResponse> {
-    call.poll_unpin(&mut Context::from_waker(Waker::noop()))
+/// An answer as a response.
+pub(super) fn reply_under_id(reply: &Reply, id: &str) -> String {
+    let mut json = Vec::with_capacity(REPLY_BYTES);
+    json.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    json.extend_from_slice(id.as_bytes());
+    json.extend_from_slice(br#","result":"#);
+    // INVARIANT: our types have string keys and no failing serialisers, and they are written as UTF-8.
+    serde_json::to_writer(&mut json, reply).expect("a wire type can be written");
+    json.push(b'}');
+    String::from_utf8(json).expect("JSON is UTF-8")
 }
 
 /// The response as JSON, under the id that the client wrote in place of the table's own.
