@@ -98,15 +98,18 @@ fn migrate(db: &mut Connection, from: i64) -> Got<()> {
     Ok(())
 }
 
-fn begin_life(db: &Connection) -> Got<Life> {
+fn begin_life(db: &mut Connection) -> Got<Life> {
+    // A transaction of its own: what ends with a row of `RETURNING` does not tell that its commit failed.
+    let step = db.transaction()?;
     let sql = "UPDATE meta SET epoch = epoch + 1 RETURNING store_id, epoch";
-    let life = db.query_row(sql, [], |row| {
+    let life = step.query_row(sql, [], |row| {
         Ok(Life {
             id: row.get(0)?,
             epoch: row.get(1)?,
         })
-    });
-    Ok(life?)
+    })?;
+    step.commit()?;
+    Ok(life)
 }
 
 fn get(db: &Connection, pragma: &str) -> Got<i64> {
