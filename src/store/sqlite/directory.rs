@@ -1,5 +1,6 @@
 //! The directory of a store: private, on a local disk, and held by one process.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -28,11 +29,7 @@ impl Directory {
     /// # Errors
     /// `Locked` when another process holds it, else what is wrong with it.
     pub(super) fn hold(path: &Path) -> Result<Self, StoreError> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|error| failed("make the directory", path, &error))?;
+        make(path)?;
         let path = path
             .canonicalize()
             .map_err(|error| failed("open the directory", path, &error))?;
@@ -51,9 +48,53 @@ impl Directory {
         &self.path
     }
 
+    /// Makes durable which files are in it. SQLite does so when it makes a log, but does not tell when that fails.
+    ///
+    /// # Errors
+    /// `Unavailable` when it can't be synced.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        sync(&self.path)
+    }
+
     /// Its database.
     pub(super) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+}
+
+/// Makes the directory and those above it that are missing. A new one outlives a power cut once the one above it is synced.
+fn make(path: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|it| !it.exists()).collect();
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| failed("make the directory", path, &error))?;
+    for made in missing {
+        let above = match made.parent() {
+            Some(above) if !above.as_os_str().is_empty() => above,
+            Some(_) => Path::new("."),
+            None => continue,
+        };
+        sync(above)?;
+    }
+    Ok(())
+}
+
+/// Makes durable what is in a directory.
+fn sync(directory: &Path) -> Result<(), StoreError> {
+    match std::fs::File::open(directory).and_then(|directory| directory.sync_all()) {
+        Ok(()) => Ok(()),
+        // One that may be written in and not read can't be synced, and some file systems have no sync of directories.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::InvalidInput
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(failed("sync the directory", directory, &error)),
     }
 }
 

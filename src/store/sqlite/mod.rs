@@ -77,6 +77,10 @@ impl SqliteStore {
         durability: Durability,
     ) -> Result<Self, StoreError> {
         let life = schema::prepare(&mut db, durability).map_err(|problem| problem.at(&place))?;
+        if let Some(directory) = &directory {
+            // The log is there from now on, until the store is closed.
+            directory.sync()?;
+        }
         Ok(Self {
             db,
             directory,
