@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::check;
 use crate::disk::Disk;
-use crate::kills::untold;
+use crate::kills::{FAILED, untold};
 use crate::stage::Stage;
 use crate::stories::{CANCEL, PROMPT, Played, Story, TURNS_END};
 use crate::told::{Client, End, Told};
@@ -43,9 +43,10 @@ fn on_a_full_disk(story: &Story, left: u64, lies: &[&str]) -> Option<(Played, Ve
         told,
         ended,
         traced: Vec::new(),
+        hit: true,
     };
     let mut broken = check::broken(&stage, &played.told);
-    broken.extend(untold(&played));
+    broken.extend(untold(&played, &FAILED));
     Some((played, broken))
 }
 

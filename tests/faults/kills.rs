@@ -1,6 +1,7 @@
 //! A kill as any writing or syncing system call is entered, in every story of a run: what was answered holds, each run has one
 //! completion, and nothing runs twice. And the same where the disk fails at that call.
 
+use crate::bounded;
 use crate::check;
 use crate::stage::Stage;
 use crate::stories::{
@@ -8,7 +9,6 @@ use crate::stories::{
 };
 use crate::strace::{self, Fault, Point, Thread};
 use crate::told::Told;
-use crate::{bounded, programs};
 
 pub const LOOP: Thread = Thread::Named(&["loop"]);
 const WRITER: Thread = Thread::Named(&["turnlane-write"]);
@@ -16,6 +16,7 @@ const WORLD: Thread = Thread::Named(&["world"]);
 
 /// The calls that reach the store's files.
 const ON_DISK: &[&str] = &[
+    "pread64",
     "pwrite64",
     "pwritev",
     "fsync",
@@ -30,6 +31,11 @@ const ON_DISK: &[&str] = &[
     "renameat",
     "renameat2",
 ];
+
+/// Why a sidecar may end whose store can't be written.
+pub const FAILED: [&str; 2] = ["storeUnavailable", "storeFull"];
+/// Why one may end whose store can't be read.
+const DAMAGED: [&str; 3] = ["storeUnavailable", "storeFull", "storeCorrupt"];
 
 /// A story that is played again and again on its stage.
 pub struct Series<'s> {
@@ -64,42 +70,43 @@ impl<'s> Series<'s> {
         points
     }
 
-    /// Plays it with a fault, and says which promises that broke; nothing if it was over before the fault came.
-    pub fn with(
-        &mut self,
-        thread: Thread,
-        point: &Point,
-        fault: Fault,
-    ) -> Option<(Played, Vec<String>)> {
+    /// Plays it with a fault, and says which promises that broke.
+    fn with(&mut self, thread: Thread, point: &Point, fault: Fault) -> (Played, Vec<String>) {
         let played = self.play(thread, Some((point, fault)));
         let broken = check::broken(&self.stage, &played.told);
-        strace::hit(&played.traced).then_some((played, broken))
+        (played, broken)
     }
 }
 
 /// Kills every story at each point of a thread, or at `few` that lie apart.
 fn kill_at_every_point(story: &Story, threads: &[Thread], few: usize) {
-    if !programs::has("strace") {
+    if !strace::works() {
         return;
     }
     let mut series = Series::new(story, "once", &[]);
     for thread in threads {
-        let points = bounded::spread(series.points(*thread), few);
+        let mut points = series.points(*thread);
+        points.retain(|point| point.call != "pread64");
+        let points = bounded::spread(points, few);
         let mut hits = 0;
         for point in &points {
-            if let Some((_, broken)) = series.with(*thread, point, Fault::Kill) {
-                assert!(
-                    broken.is_empty(),
-                    "{}, killed at {point:?} of {thread:?}: {broken:#?}",
-                    story.name
-                );
-                hits += 1;
-            }
+            let (played, broken) = series.with(*thread, point, Fault::Kill);
+            assert!(
+                broken.is_empty(),
+                "{}, killed at {point:?} of {thread:?}: {broken:#?}",
+                story.name
+            );
+            hits += usize::from(played.hit);
         }
-        // How inputs share commits, and tasks share threads, is not the same each time.
+        // How inputs share commits is not the same each time; nor is, by far, how tasks share threads.
+        let enough = if *thread == WORLD {
+            1
+        } else {
+            points.len().div_ceil(2)
+        };
         assert!(
-            2 * hits >= points.len(),
-            "only {hits} of {} points were reached",
+            hits >= enough,
+            "only {hits} of {} points of {thread:?} were reached",
             points.len()
         );
     }
@@ -147,33 +154,40 @@ fn a_kill_at_any_write_of_a_checkpoint() {
 
 #[test]
 fn recovery_that_is_killed_again_and_again_comes_to_the_same() {
-    if !programs::has("strace") {
+    if !strace::works() {
         return;
     }
     let mut series = Series::new(&START, "once", &[]);
     let points = bounded::spread(series.points(Thread::First), 12);
     series.stage.again();
+    let mut kills = 0;
     for point in &points {
         let at = Some((point, Fault::Kill));
-        START.go_on(&series.stage, &series.given, Thread::First, at, &[]);
+        let stage = &series.stage;
+        kills += usize::from(
+            START
+                .go_on(stage, &series.given, Thread::First, at, &[])
+                .hit,
+        );
     }
+    assert!(2 * kills >= points.len(), "only {kills} of {points:?}");
     let broken = check::broken(&series.stage, &series.given);
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
 /// Lets every story fail at each point of a thread, or at `few`: nothing that was answered is lost, and it says why it ends.
 fn fail_at_every_point(story: &Story, thread: Thread, error: &'static str, few: usize) {
-    if !programs::has("strace") {
+    if !strace::works() {
         return;
     }
     let mut series = Series::new(story, "once", &[]);
     let mut points = series.points(thread);
     points.retain(|point| ON_DISK.contains(&point.call.as_str()));
     for point in &bounded::spread(points, few) {
-        let Some((played, mut broken)) = series.with(thread, point, Fault::Error(error)) else {
-            continue;
-        };
-        broken.extend(untold(&played));
+        let (played, mut broken) = series.with(thread, point, Fault::Error(error));
+        // SQLite takes what can't be read for damage.
+        let damage = point.call == "pread64";
+        broken.extend(untold(&played, if damage { &DAMAGED } else { &FAILED }));
         assert!(
             broken.is_empty(),
             "{}, {error} at {point:?}: {broken:#?}; it said: {}",
@@ -184,11 +198,11 @@ fn fail_at_every_point(story: &Story, thread: Thread, error: &'static str, few: 
 }
 
 /// A sidecar that goes on has done all that it was to do; one that ends tells the reason to people and to whoever asks.
-pub fn untold(played: &Played) -> Vec<String> {
+pub fn untold(played: &Played, reasons: &[&str]) -> Vec<String> {
     let ended = &played.ended;
     let mut untold = Vec::new();
     for refusal in &ended.refusals {
-        if !["storeUnavailable", "storeFull"].contains(&refusal.kind()) {
+        if !reasons.contains(&refusal.kind()) {
             untold.push(format!("it was refused with {refusal:?}"));
         }
     }
@@ -206,7 +220,7 @@ pub fn untold(played: &Played) -> Vec<String> {
 }
 
 #[test]
-fn a_disk_that_fails_at_any_write_of_a_prompt() {
+fn a_disk_that_fails_at_any_access_of_a_prompt() {
     fail_at_every_point(&PROMPT, LOOP, "EIO", 5);
 }
 
@@ -216,7 +230,7 @@ fn a_disk_that_is_full_at_any_write_of_a_cancel() {
 }
 
 #[test]
-fn a_disk_that_fails_at_any_write_of_a_turns_end() {
+fn a_disk_that_fails_at_any_access_of_a_turns_end() {
     fail_at_every_point(&TURNS_END, LOOP, "EIO", 5);
 }
 
@@ -231,12 +245,12 @@ fn a_disk_that_is_full_at_any_write_of_a_start() {
 }
 
 #[test]
-fn a_disk_that_fails_at_any_write_of_the_very_first_start() {
+fn a_disk_that_fails_at_any_access_of_the_very_first_start() {
     fail_at_every_point(&NEW_STORE, Thread::First, "EIO", 8);
 }
 
 #[test]
-fn a_disk_that_fails_at_any_write_of_a_checkpoint() {
+fn a_disk_that_fails_at_any_access_of_a_checkpoint() {
     fail_at_every_point(&CHECKPOINT, LOOP, "EIO", 6);
 }
 
@@ -246,7 +260,7 @@ fn a_disk_that_fails_at_any_write_of_a_checkpoint() {
 fn found(series: &mut Series<'_>, thread: Thread) -> Option<Vec<String>> {
     let points = series.points(thread);
     points.iter().find_map(|point| {
-        let (_, broken) = series.with(thread, point, Fault::Kill)?;
+        let (_, broken) = series.with(thread, point, Fault::Kill);
         (!broken.is_empty()).then_some(broken)
     })
 }
@@ -261,7 +275,7 @@ fn assert_found(broken: Option<Vec<String>>, what: &str) {
 
 #[test]
 fn an_answer_to_a_prompt_before_the_commit_is_found() {
-    if programs::has("strace") {
+    if strace::works() {
         let mut series = Series::new(&PROMPT, "once", &["prompt"]);
         assert_found(found(&mut series, LOOP), "accepted and is lost");
     }
@@ -269,7 +283,7 @@ fn an_answer_to_a_prompt_before_the_commit_is_found() {
 
 #[test]
 fn an_answer_to_a_cancel_before_the_commit_is_found() {
-    if programs::has("strace") {
+    if strace::works() {
         let mut series = Series::new(&CANCEL, "once", &["cancel"]);
         assert_found(found(&mut series, LOOP), "a cancel of");
     }
@@ -277,7 +291,7 @@ fn an_answer_to_a_cancel_before_the_commit_is_found() {
 
 #[test]
 fn a_completion_that_is_told_before_the_commit_is_found() {
-    if programs::has("strace") {
+    if strace::works() {
         let mut series = Series::new(&TURNS_END, "once", &["run/completed"]);
         assert_found(found(&mut series, LOOP), "was told to have ended");
     }
@@ -285,7 +299,7 @@ fn a_completion_that_is_told_before_the_commit_is_found() {
 
 #[test]
 fn a_run_that_runs_twice_is_found() {
-    if programs::has("strace") {
+    if strace::works() {
         let mut series = Series::new(&REOPENING, "twice", &[]);
         assert_found(found(&mut series, LOOP), "ran 2 times");
     }

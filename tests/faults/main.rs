@@ -13,6 +13,7 @@
 mod bounded;
 mod check;
 mod clocks;
+#[path = "../support/disk.rs"]
 mod disk;
 mod files;
 mod full;

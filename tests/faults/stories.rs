@@ -1,13 +1,18 @@
 //! What a sidecar is doing when something happens to it.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::Sidecar;
 use crate::stage::Stage;
-use crate::strace::{Fault, Point, Thread, Trace};
+use crate::strace::{self, Fault, Point, Thread, Trace};
 use crate::told::{Client, End, Ended, Told};
+
+/// The signal that nobody can catch.
+const KILL: i32 = Signal::KILL.as_raw();
 
 /// What a client does, up to its end or the sidecar's.
 type Part = fn(&mut Client<'_>, &Stage) -> Option<()>;
@@ -173,6 +178,8 @@ pub struct Played {
     pub ended: Ended,
     /// The log of the traced threads.
     pub traced: Vec<String>,
+    /// Whether the fault came before it was over.
+    pub hit: bool,
 }
 
 impl Story {
@@ -211,20 +218,30 @@ impl Story {
         at: Option<(&Point, Fault)>,
         lies: &[&str],
     ) -> Played {
-        let (told, ended, trace) = match thread {
+        let ((told, ended), trace) = match thread {
             Thread::First => {
                 let (command, trace) = Trace::start(stage, at);
                 let (told, ended, ()) = self.live(stage, given, command, lies, |_| ());
-                (told, ended, trace)
+                ((told, ended), trace)
             }
-            Thread::Named(names) => self.live(stage, given, stage.command(), lies, |pid| {
-                Trace::attach(stage, pid, names, at)
-            }),
+            Thread::Named(names) => {
+                let attach = |pid| Trace::attach(stage, pid, names, at);
+                let (told, ended, trace) = self.live(stage, given, stage.command(), lies, attach);
+                ((told, ended), trace)
+            }
+        };
+        let traced = trace.lines();
+        let hit = match at {
+            None => false,
+            // A story that is over ends by a kill as well, but then it has come to its end.
+            Some((_, Fault::Kill)) => ended.status.signal() == Some(KILL) && !ended.as_planned,
+            Some((_, Fault::Error(_) | Fault::Swallow | Fault::Slow)) => strace::hit(&traced),
         };
         Played {
             told,
             ended,
-            traced: trace.lines(),
+            traced,
+            hit,
         }
     }
 

@@ -4,10 +4,9 @@ use serde_json::json;
 
 use crate::check;
 use crate::kills::{LOOP, Series};
-use crate::programs;
 use crate::stage::Stage;
 use crate::stories::{CANCEL, NEW_STORE, PROMPT, Played, START, Story, TURNS_END};
-use crate::strace::{Fault, Point, Thread, Trace};
+use crate::strace::{self, Fault, Point, Thread, Trace};
 use crate::told::{Client, End, Told};
 
 /// A story whose first sync meets a fault; what it came to.
@@ -54,7 +53,7 @@ fn taken_badly(story: &Story, fault: Fault) -> Vec<String> {
 
 #[test]
 fn what_a_failed_sync_leaves_unknown_is_never_answered() {
-    if programs::has("strace") {
+    if strace::works() {
         for story in [&PROMPT, &CANCEL, &TURNS_END] {
             let bad = taken_badly(story, Fault::Error("EIO"));
             assert!(bad.is_empty(), "{}: {bad:#?}", story.name);
@@ -65,7 +64,7 @@ fn what_a_failed_sync_leaves_unknown_is_never_answered() {
 /// The test of the test: somebody swallows the error.
 #[test]
 fn a_failed_sync_that_is_answered_all_the_same_is_found() {
-    if programs::has("strace") {
+    if strace::works() {
         for story in [&PROMPT, &CANCEL, &TURNS_END] {
             let bad = taken_badly(story, Fault::Swallow);
             assert!(!bad.is_empty(), "{}: it was not noticed", story.name);
@@ -75,7 +74,7 @@ fn a_failed_sync_that_is_answered_all_the_same_is_found() {
 
 #[test]
 fn a_prompt_of_unknown_fate_can_be_repeated_and_runs_once() {
-    if !programs::has("strace") {
+    if !strace::works() {
         return;
     }
     let mut series = Series::new(&PROMPT, "once", &[]);
@@ -94,7 +93,7 @@ fn a_prompt_of_unknown_fate_can_be_repeated_and_runs_once() {
 
 #[test]
 fn a_sync_that_fails_at_a_start_is_told_for_what_it_is() {
-    if !programs::has("strace") {
+    if !strace::works() {
         return;
     }
     let mut series = Series::new(&START, "once", &[]);
@@ -129,7 +128,7 @@ fn is_made_up_for(traced: &[String]) -> bool {
 /// On file systems that keep no order between directories, the store would be gone with everything that was answered.
 #[test]
 fn the_directory_of_a_new_store_is_synced_before_anything_is_in_it() {
-    if !programs::has("strace") {
+    if !strace::works() {
         return;
     }
     let mut series = Series::new(&NEW_STORE, "once", &[]);
@@ -169,7 +168,7 @@ fn answers_after_its_sync(flags: &[&'static str]) -> bool {
 
 #[test]
 fn nothing_is_answered_before_a_slow_sync_is_over() {
-    if programs::has("strace") {
+    if strace::works() {
         assert!(answers_after_its_sync(&[]));
     }
 }
@@ -177,14 +176,14 @@ fn nothing_is_answered_before_a_slow_sync_is_over() {
 /// The test of the test: relaxed durability does not wait.
 #[test]
 fn an_answer_before_the_sync_is_found() {
-    if programs::has("strace") {
+    if strace::works() {
         assert!(!answers_after_its_sync(&["--durability", "relaxed"]));
     }
 }
 
 #[test]
 fn a_slow_sync_changes_no_order_of_prompts_and_cancels() {
-    if !programs::has("strace") {
+    if !strace::works() {
         return;
     }
     let stage = Stage::new();

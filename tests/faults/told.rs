@@ -103,6 +103,8 @@ pub struct Ended {
     pub refusals: Vec<Refusal>,
     /// Requests that were never answered.
     pub unanswered: Vec<String>,
+    /// Whether it was killed only because its story was over.
+    pub as_planned: bool,
 }
 
 /// How a life is to end, if it lives.
@@ -250,6 +252,7 @@ impl<'t> Client<'t> {
             said: self.sidecar.said(),
             refusals: self.refusals,
             unanswered: self.unanswered,
+            as_planned: end == End::Kill,
         }
     }
 }

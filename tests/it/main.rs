@@ -9,6 +9,9 @@
 mod cancels;
 mod config;
 mod crash;
+#[path = "../support/disk.rs"]
+#[allow(dead_code, reason = "only the tests of faults cut the power")]
+mod disk;
 mod framing;
 mod harness;
 mod lanes;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use crate::disk::Disk;
 use crate::harness::{Refusal, Sidecar, World, is_root, number, text};
 
 /// The database in a store's directory.
@@ -196,60 +197,9 @@ fn a_store_in_memory_keeps_nothing() {
     assert!(!world.store().exists());
 }
 
-/// A small disk of its own, as long as this lives.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// Mounts it; nothing when that is not allowed here, which is a failure where it must be.
-    fn mount(world: &World, options: &str) -> Option<Self> {
-        let at = world.path("disk");
-        fs::create_dir_all(&at).unwrap();
-        let tool = world
-            .program("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&at)
-            .output();
-        match tool {
-            Ok(done) if done.status.success() => return Some(Self(at)),
-            Ok(done) => eprintln!(
-                "skipped: no disk can be mounted: {}",
-                String::from_utf8_lossy(&done.stderr)
-            ),
-            Err(why) => eprintln!("skipped: no disk can be mounted: {why}"),
-        }
-        assert!(
-            std::env::var("CI").is_err() || !is_root(),
-            "root can mount a disk where this must be tested"
-        );
-        None
-    }
-
-    fn remount(&self, world: &World, options: &str) {
-        let options = format!("remount,{options}");
-        assert!(
-            world
-                .program("mount")
-                .args(["-o", &options])
-                .arg(&self.0)
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(&self.0)
-            .status();
-    }
-}
-
 fn on(world: &World, disk: &Disk) -> Sidecar {
     let mut command = world.program(env!("CARGO_BIN_EXE_turnlane"));
-    command.arg("--store").arg(disk.0.join("store"));
+    command.arg("--store").arg(disk.path().join("store"));
     let piped = std::process::Stdio::piped;
     command.stdin(piped()).stdout(piped()).stderr(piped());
     Sidecar::spawn(world, command)
@@ -258,7 +208,7 @@ fn on(world: &World, disk: &Disk) -> Sidecar {
 #[test]
 fn a_full_disk_is_never_answered_with_success() {
     let world = World::new().unaudited();
-    let Some(disk) = Disk::mount(&world, "size=2m,mode=700") else {
+    let Some(disk) = Disk::in_memory(&world, "size=2m,mode=700") else {
         return;
     };
     let mut sidecar = on(&world, &disk);
@@ -298,7 +248,7 @@ fn a_full_disk_is_never_answered_with_success() {
 #[test]
 fn a_read_only_store_is_unavailable() {
     let world = World::new().unaudited();
-    let Some(disk) = Disk::mount(&world, "size=16m,mode=700") else {
+    let Some(disk) = Disk::in_memory(&world, "size=16m,mode=700") else {
         return;
     };
     let mut sidecar = on(&world, &disk);
@@ -326,7 +276,7 @@ fn a_read_only_store_is_unavailable() {
 #[test]
 fn whoever_waits_while_the_disk_fills_is_told_so_also_at_the_next_start() {
     let world = World::new().unaudited();
-    let Some(disk) = Disk::mount(&world, "size=2m,mode=700") else {
+    let Some(disk) = Disk::in_memory(&world, "size=2m,mode=700") else {
         return;
     };
     let mut sidecar = on(&world, &disk);
@@ -350,7 +300,7 @@ fn whoever_waits_while_the_disk_fills_is_told_so_also_at_the_next_start() {
     }
     assert_eq!(sidecar.wait_exit().code(), Some(125));
     drop(sidecar);
-    let filler = disk.0.join("filler");
+    let filler = disk.path().join("filler");
     let _ = fs::write(&filler, vec![0; 4 << 20]);
     let mut next = on(&world, &disk);
     // A recovery that fits into what the store has already may succeed; one that does not is told.
