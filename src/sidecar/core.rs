@@ -358,12 +358,8 @@ impl Core {
         }
         let limits = self.engine.limits();
         let days = i64::try_from(limits.retain_days).unwrap_or(i64::MAX);
-        let ended_before = self
-            .clock
-            .now()
-            .wall
-            .0
-            .saturating_sub(days.saturating_mul(DAY_MS));
+        let wall = self.clock.cautious_wall();
+        let ended_before = wall.0.saturating_sub(days.saturating_mul(DAY_MS));
         let now = self.clock.now().mono;
         self.crew
             .places()
