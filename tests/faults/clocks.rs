@@ -159,7 +159,7 @@ fn a_clock_that_goes_back_holds_no_limit_and_no_cancel_up() {
     };
     let mut told = Told::default();
     let mut client = Client::new(stage.start(), &mut told, &[]);
-    client.open("s", stage.agent).unwrap();
+    client.open("s", "impatient").unwrap();
     let limited =
         json!({"sessionId": "s", "runId": "a", "prompt": stage.holds("a"), "timeoutMs": 300});
     client.ask("prompt", limited).unwrap();
@@ -214,7 +214,36 @@ fn a_start_an_hour_earlier_finds_everything_and_goes_on() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// Retention is the one thing that a wall clock decides: a year ahead, what ended before is old. What is live or in an inbox stays.
+/// Enough ended runs for a look at what is old.
+const MANY: usize = 300;
+
+#[test]
+fn a_clock_that_goes_ahead_makes_nothing_old_while_it_runs() {
+    let Some(stage) = stage(False::Wall) else {
+        return;
+    };
+    let mut told = Told::default();
+    let mut client = Client::new(stage.start(), &mut told, &[]);
+    client.open("s", "script").unwrap();
+    client.prompt("s", "first", "say first").unwrap();
+    client.completed("first").unwrap();
+    for offset in [AHEAD, "+0", BACK] {
+        set(&stage, offset);
+        let prompt = |number| json!({"sessionId": "s", "runId": format!("{offset}{number}"), "prompt": "say x"});
+        let asked: Vec<_> = (0..MANY)
+            .map(|number| client.send("prompt", prompt(number)).unwrap())
+            .collect();
+        for asked in asked {
+            client.hear(asked).unwrap().unwrap();
+        }
+        client.completed(&format!("{offset}{}", MANY - 1)).unwrap();
+        client.sidecar.ok("run/get", json!({"runId": "first"}));
+    }
+    client.finish(End::Kill);
+}
+
+/// From one life to the next, retention goes by the wall clock: a year ahead, what ended before is old. What is live or in an inbox
+/// stays.
 #[test]
 fn a_start_a_year_later_loses_nothing_that_is_owed() {
     let Some(stage) = stage(False::Wall) else {

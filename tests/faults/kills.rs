@@ -149,7 +149,7 @@ fn a_kill_at_any_write_of_a_leave() {
 
 #[test]
 fn a_kill_at_any_write_of_a_checkpoint() {
-    kill_at_every_point(&CHECKPOINT, &[LOOP], 6);
+    kill_at_every_point(&CHECKPOINT, &[LOOP], 4);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_disk_that_fails_at_any_access_of_the_very_first_start() {
 
 #[test]
 fn a_disk_that_fails_at_any_access_of_a_checkpoint() {
-    fail_at_every_point(&CHECKPOINT, LOOP, "EIO", 6);
+    fail_at_every_point(&CHECKPOINT, LOOP, "EIO", 4);
 }
 
 // Tests of the tests: each kind of broken promise is found.

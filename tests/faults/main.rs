@@ -2,7 +2,7 @@
 //!
 //! Everything here is held against one check, in `check`: what was answered holds, every accepted run has exactly one completion,
 //! nothing runs twice, and what was queued runs. `cargo test --test faults` does a little of each; with `TURNLANE_FAULTS=all`
-//! every point of a story is tried, which takes about half an hour.
+//! every point of a story is tried, which takes a quarter of an hour.
 
 #![expect(
     clippy::unwrap_used,

@@ -8,15 +8,22 @@ use std::process::Command;
 
 use crate::harness::{Sidecar, World};
 
-/// An agent that takes its prompt as a shell script; one that takes it twice, as no sidecar must; and one that is not there.
+/// An agent that takes its prompt as a shell script, and is given all the time that a story may need; one that soon is killed when it
+/// does not obey; one that does everything twice, as no sidecar must; and one that is not there.
 const AGENTS: &str = r#"
 [agents.once]
 kind = "command"
 command = ["sh"]
-grace_ms = 1000
+grace_ms = 60000
+
+[agents.impatient]
+kind = "command"
+command = ["sh"]
+grace_ms = 300
 
 [agents.twice]
 kind = "command"
+grace_ms = 60000
 command = ["sh", "-c", 'script=$(cat); eval "$script"; eval "$script"']
 
 [agents.absent]
