@@ -27,6 +27,8 @@ const ON_DISK: &[&str] = &[
     "unlinkat",
     "mkdir",
     "mkdirat",
+    "symlink",
+    "symlinkat",
     "rename",
     "renameat",
     "renameat2",
