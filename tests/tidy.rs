@@ -54,7 +54,7 @@ const ROOMS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "cli",
-        &["domain", "agents", "store", "wire", "sidecar"],
+        &["domain", "agents", "store", "protocol", "wire", "sidecar"],
         &["rusqlite", "jsonrpsee"],
     ),
 ];

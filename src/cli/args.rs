@@ -29,6 +29,8 @@ pub(super) enum Command {
     Stdio(Stdio),
     /// Run one prompt, stream its output, and exit as it did
     Run(Run),
+    /// Print the protocol as a document: a JSON Schema of every message
+    Schema(Schema),
 }
 
 /// For every command.
@@ -101,6 +103,14 @@ pub(super) struct Run {
     /// What to run, everything from its first word on; `-` reads it from standard input
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROMPT", num_args = 1..)]
     pub(super) prompt: Vec<String>,
+}
+
+/// For `schema`.
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// Print an OpenRPC description of every method instead
+    #[arg(long)]
+    pub(super) openrpc: bool,
 }
 
 /// `--durability`.

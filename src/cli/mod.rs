@@ -4,6 +4,7 @@ mod args;
 mod client;
 mod detach;
 mod run;
+mod schema;
 mod serve;
 
 use std::ffi::OsString;
@@ -32,6 +33,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         None => serve::stdio(&cli.common, &cli.stdio),
         Some(Command::Stdio(stdio)) => serve::stdio(&cli.common, &stdio),
         Some(Command::Run(run)) => run::run(&cli.common, run),
+        Some(Command::Schema(asked)) => schema::print(&asked),
     }
 }
 

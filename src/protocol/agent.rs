@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::schema;
 use super::words::Word;
 use crate::domain::{
     AgentKind, AgentRef, AgentSpec, Limits, OnStall, PermissionPolicy, PromptInput,
@@ -24,28 +26,36 @@ const DESCRIPTION_BYTES: usize = 16 << 10;
 /// An agent as described inline. The configuration has the same words in snake_case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = rules_by_kind()))]
+#[schemars(rename = "AgentDescription")]
 pub struct AgentObject {
     /// What kind of agent: `shell`, `command` or `script`.
+    #[schemars(with = "AgentKind")]
     pub kind: String,
     /// Program and arguments of a `command`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), inner(regex(pattern = schema::NO_NUL)))]
     pub command: Option<Vec<String>>,
     /// How a command gets its prompt; default `argument` where `{prompt}` stands in its arguments, else `stdin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<PromptInput>,
     /// Variables set for the agent, over those of the session. Never written to disk.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Variables>")]
     pub env: Option<BTreeMap<String, String>>,
     /// Working directory, absolute, instead of the session's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = schema::ABSOLUTE_PATH))]
     pub cwd: Option<String>,
     /// Milliseconds between asking a run to stop and killing its processes; default `limits.graceMs`.
     #[serde(alias = "grace_ms", skip_serializing_if = "Option::is_none")]
     pub grace_ms: Option<u64>,
-    /// Milliseconds that a run may take to start, at least 1; default `limits.startMs`.
+    /// Milliseconds that a run may take to start; default `limits.startMs`.
+    #[schemars(range(min = 1))]
     #[serde(alias = "start_ms", skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<u64>,
-    /// Milliseconds without a word that count as stalled, at least 1; default never.
+    /// Milliseconds without a word that count as stalled; default never.
+    #[schemars(range(min = 1))]
     #[serde(alias = "stall_ms", skip_serializing_if = "Option::is_none")]
     pub stall_ms: Option<u64>,
     /// What a stall does; default `notify`.
@@ -54,7 +64,8 @@ pub struct AgentObject {
     /// What a permission request does; default `ask`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<PermissionPolicy>,
-    /// Milliseconds that its unused process is kept, at least 1; default `limits.idleStopMs`. Not for a `shell`, which is never stopped.
+    /// Milliseconds that its unused process is kept; default `limits.idleStopMs`. Not for a `shell`, which is never stopped.
+    #[schemars(range(min = 1))]
     #[serde(alias = "idle_stop_ms", skip_serializing_if = "Option::is_none")]
     pub idle_stop_ms: Option<u64>,
     /// Whether prose may be sent to it; default: what its input suggests. Always true for `script`, never for `shell`.
@@ -62,6 +73,7 @@ pub struct AgentObject {
     pub prose: Option<bool>,
     /// The program of a `shell`: `bash`, `zsh`, `sh`, or the path of one; default `bash`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), regex(pattern = schema::NO_NUL))]
     pub shell: Option<String>,
     /// Whether a `shell` reads its startup files; default no.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +81,45 @@ pub struct AgentObject {
     /// Whether what a `shell`'s runs write is recorded, one asciicast v2 file a run; default no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<bool>,
+}
+
+/// What each kind takes and what it does not, as a schema; [`AgentObject::resolve`] says the same.
+fn rules_by_kind() -> Value {
+    let never = json!({"type": "null"});
+    let rule = |kind: &str, then: Value| json!({"if": {"properties": {"kind": {"const": kind}}}, "then": then});
+    let prompted = json!({"contains": {"pattern": "\\{prompt\\}"}});
+    json!([
+        rule(
+            "command",
+            json!({
+                "required": ["command"],
+                "properties": {"command": {"type": "array"}, "shell": never, "rc": never, "record": never},
+                "allOf": [
+                    {
+                        "if": {"properties": {"input": {"const": "argument"}}, "required": ["input"]},
+                        "then": {"properties": {"command": prompted}},
+                    },
+                    {
+                        "if": {"properties": {"input": {"const": "stdin"}}, "required": ["input"]},
+                        "then": {"properties": {"command": {"not": prompted}}},
+                    },
+                ],
+            })
+        ),
+        rule(
+            "script",
+            json!({"properties": {
+                "command": never, "input": never, "shell": never, "rc": never, "record": never,
+                "prose": {"enum": [true, null]},
+            }})
+        ),
+        rule(
+            "shell",
+            json!({"properties": {
+                "command": never, "input": never, "idleStopMs": never, "prose": {"enum": [false, null]},
+            }})
+        ),
+    ])
 }
 
 /// What is wrong with the description of an agent.
@@ -351,6 +402,7 @@ pub(super) fn check_env(env: Option<&BTreeMap<String, String>>) -> Result<(), St
 /// How `session/open` names an agent: by name, or described.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged)]
+#[schemars(rename = "Agent")]
 pub enum AgentParam {
     /// A configured or built-in agent.
     Named(Arc<str>),

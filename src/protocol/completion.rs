@@ -1,8 +1,9 @@
 //! How an ended run is shown: the same fields in `run/completed`, in a run's record and in an inbox.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -37,6 +38,7 @@ pub(super) fn shown_text(text: &Arc<str>, truncated: bool) -> (Arc<str>, bool) {
 /// What went wrong in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RunError")]
 pub struct ErrorView {
     /// What kind of failure.
     pub kind: FailKind,
@@ -56,6 +58,7 @@ impl ErrorView {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RunEnd")]
 pub struct EndView {
     /// How it ended.
     pub outcome: Outcome,
@@ -139,6 +142,7 @@ impl Superseded {
 /// A completion: the durable record of an ended run.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Completion")]
 pub struct CompletionView {
     /// The run.
     pub run_id: RunId,
@@ -168,6 +172,23 @@ pub struct CompletionView {
     /// In an event: its position in the durable log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Arc<str>>,
+}
+
+/// A completion as an event, in its notification and in `events/replay`: it has its `cursor`.
+pub(super) struct CompletionEvent;
+
+impl JsonSchema for CompletionEvent {
+    fn schema_name() -> Cow<'static, str> {
+        "CompletionEvent".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let completion = generator.subschema_for::<CompletionView>();
+        json_schema!({
+            "description": "A completion as an event: it has its `cursor`.",
+            "allOf": [completion, {"required": ["cursor"]}],
+        })
+    }
 }
 
 impl CompletionView {

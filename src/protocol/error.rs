@@ -2,164 +2,20 @@
 
 use std::fmt;
 
-use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::cut;
-use super::words::Word;
+use super::kinds::{ErrorData, ErrorKind};
+use super::words::Word as _;
 
 /// Bytes of a message as encoded.
 const MESSAGE_BYTES: usize = 4 << 10;
 /// Bytes of a text in `data` as encoded; an id takes at most 768.
 const DATA_TEXT_BYTES: usize = 1 << 10;
 
-/// The kinds of our errors: `data.kind`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(rename_all = "camelCase")]
-pub enum ErrorKind {
-    /// `initialize` came a second time.
-    AlreadyInitialized,
-    /// A parameter is missing, unknown, mistyped or out of bounds; `data.field` names it.
-    InvalidParams,
-    /// The prompt says nothing.
-    EmptyPrompt,
-    /// The prompt is over `limits.promptBytes`.
-    PromptTooLarge,
-    /// The chain of parents would close a circle.
-    InvalidParent,
-    /// Too many requests of this connection are under way.
-    Overloaded,
-    /// The session's queue is full.
-    QueueFull,
-    /// The inbox holds or expects as much as it may.
-    InboxFull,
-    /// No session of that id.
-    SessionNotFound,
-    /// No run of that id.
-    RunNotFound,
-    /// No such open question.
-    PermissionNotFound,
-    /// No agent of that name, or none named and no default.
-    AgentNotFound,
-    /// The session, or the run to replace, is not what the request takes it for.
-    SessionConflict,
-    /// The run id belongs to another session or prompt.
-    RunIdConflict,
-    /// The session is busy.
-    SessionBusy,
-    /// The session is closed.
-    SessionClosed,
-    /// The session must be opened first.
-    SessionDormant,
-    /// The question has been answered.
-    AlreadyAnswered,
-    /// The cursor's events are no longer kept, or it is another store's.
-    CursorExpired,
-    /// turnlane is shutting down.
-    ShuttingDown,
-    /// The process that held the store is gone; repeat the request.
-    OwnerLost,
-    /// The store can't be opened, read or written.
-    StoreUnavailable,
-    /// The disk of the store is full.
-    StoreFull,
-    /// The store is damaged.
-    StoreCorrupt,
-    /// A newer turnlane made the store.
-    StoreVersion,
-    /// Another process holds the store.
-    StoreLocked,
-    /// The agent could not do what was asked.
-    AgentFailed,
-    /// Known, but not served: by this version, or by this kind of agent.
-    Unsupported,
-    /// A frame was longer than `limits.maxFrameBytes`; it was skipped.
-    FrameTooLarge,
-}
-
-impl Word for ErrorKind {
-    const ALL: &'static [Self] = &[
-        Self::AlreadyInitialized,
-        Self::InvalidParams,
-        Self::EmptyPrompt,
-        Self::PromptTooLarge,
-        Self::InvalidParent,
-        Self::Overloaded,
-        Self::QueueFull,
-        Self::InboxFull,
-        Self::SessionNotFound,
-        Self::RunNotFound,
-        Self::PermissionNotFound,
-        Self::AgentNotFound,
-        Self::SessionConflict,
-        Self::RunIdConflict,
-        Self::SessionBusy,
-        Self::SessionClosed,
-        Self::SessionDormant,
-        Self::AlreadyAnswered,
-        Self::CursorExpired,
-        Self::ShuttingDown,
-        Self::OwnerLost,
-        Self::StoreUnavailable,
-        Self::StoreFull,
-        Self::StoreCorrupt,
-        Self::StoreVersion,
-        Self::StoreLocked,
-        Self::AgentFailed,
-        Self::Unsupported,
-        Self::FrameTooLarge,
-    ];
-
-    fn word(self) -> &'static str {
-        self.row().0
-    }
-}
-
-impl ErrorKind {
-    /// Its word and its code.
-    fn row(self) -> (&'static str, i32) {
-        match self {
-            Self::AlreadyInitialized => ("alreadyInitialized", -32600),
-            Self::InvalidParams => ("invalidParams", -32602),
-            Self::EmptyPrompt => ("emptyPrompt", -32602),
-            Self::PromptTooLarge => ("promptTooLarge", -32602),
-            Self::InvalidParent => ("invalidParent", -32602),
-            Self::Overloaded => ("overloaded", -32001),
-            Self::QueueFull => ("queueFull", -32001),
-            Self::InboxFull => ("inboxFull", -32001),
-            Self::SessionNotFound => ("sessionNotFound", -32010),
-            Self::RunNotFound => ("runNotFound", -32010),
-            Self::PermissionNotFound => ("permissionNotFound", -32010),
-            Self::AgentNotFound => ("agentNotFound", -32010),
-            Self::SessionConflict => ("sessionConflict", -32011),
-            Self::RunIdConflict => ("runIdConflict", -32011),
-            Self::SessionBusy => ("sessionBusy", -32011),
-            Self::SessionClosed => ("sessionClosed", -32011),
-            Self::SessionDormant => ("sessionDormant", -32011),
-            Self::AlreadyAnswered => ("alreadyAnswered", -32011),
-            Self::CursorExpired => ("cursorExpired", -32011),
-            Self::ShuttingDown => ("shuttingDown", -32012),
-            Self::OwnerLost => ("ownerLost", -32012),
-            Self::StoreUnavailable => ("storeUnavailable", -32013),
-            Self::StoreFull => ("storeFull", -32013),
-            Self::StoreCorrupt => ("storeCorrupt", -32013),
-            Self::StoreVersion => ("storeVersion", -32013),
-            Self::StoreLocked => ("storeLocked", -32013),
-            Self::AgentFailed => ("agentFailed", -32014),
-            Self::Unsupported => ("unsupported", -32014),
-            Self::FrameTooLarge => ("frameTooLarge", -32015),
-        }
-    }
-
-    /// Its code.
-    pub fn code(self) -> i32 {
-        self.row().1
-    }
-}
-
 /// The `error` of a response.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RpcError {
     /// A number of JSON-RPC's, or of the table on the protocol page.
     pub code: i32,
@@ -179,17 +35,14 @@ impl fmt::Display for RpcError {
 impl std::error::Error for RpcError {}
 
 impl RpcError {
-    /// One of our errors. `data` is an object; texts in it and the message are cut so that any error fits in a line.
-    pub(super) fn ours(kind: ErrorKind, message: impl AsRef<str>, data: Value) -> Self {
-        let mut all = Map::new();
-        all.insert("kind".into(), kind.word().into());
-        if let Value::Object(data) = data {
-            all.extend(data.into_iter().map(|(key, value)| (key, bounded(value))));
-        }
+    /// One of our errors. Texts in its data and the message are cut so that any error fits in a line.
+    pub(super) fn ours(message: impl AsRef<str>, data: ErrorData) -> Self {
+        // INVARIANT: our types have string keys and no failing serialisers.
+        let written = serde_json::to_value(&data).expect("an error's data can be written");
         Self {
-            code: kind.code(),
+            code: data.kind().code(),
             message: cut::shortened(message.as_ref(), MESSAGE_BYTES),
-            data: Some(Value::Object(all)),
+            data: Some(bounded(written)),
         }
     }
 
@@ -261,26 +114,36 @@ impl RpcError {
         } else {
             format!("`{shown}`: {why}")
         };
-        Self::ours(ErrorKind::InvalidParams, message, json!({ "field": field }))
+        Self::ours(
+            message,
+            ErrorData::InvalidParams {
+                field: field.to_owned(),
+                options: None,
+            },
+        )
     }
 
     /// The prompt says nothing.
     pub fn empty_prompt() -> Self {
         Self::ours(
-            ErrorKind::EmptyPrompt,
             "the prompt is empty: say something",
-            json!({"field": "prompt"}),
+            ErrorData::EmptyPrompt { field: "prompt" },
         )
     }
 
     /// The prompt has more bytes than it may have.
     pub fn prompt_too_large(bytes: u64, limit: u64) -> Self {
         Self::ours(
-            ErrorKind::PromptTooLarge,
             format!(
                 "the prompt has {bytes} bytes, and the limit is {limit}: put the rest in a file and name it"
             ),
-            json!({"field": "prompt", "bytes": bytes, "limit": limit, "limitName": "promptBytes"}),
+            ErrorData::PromptTooLarge {
+                field: "prompt",
+                bytes,
+                limit,
+                limit_name: "promptBytes",
+                session_id: None,
+            },
         )
     }
 
@@ -288,9 +151,10 @@ impl RpcError {
     pub fn unsupported(field: &str, why: impl fmt::Display) -> Self {
         let shown = cut::shortened(field, DATA_TEXT_BYTES);
         Self::ours(
-            ErrorKind::Unsupported,
             format!("`{shown}` is not supported: {why}"),
-            json!({ "field": field }),
+            ErrorData::Unsupported {
+                field: field.to_owned(),
+            },
         )
     }
 
@@ -307,42 +171,47 @@ impl RpcError {
     /// `initialize` came a second time.
     pub fn already_initialized() -> Self {
         Self::ours(
-            ErrorKind::AlreadyInitialized,
             "this connection is initialized already: go on without it",
-            json!({}),
+            ErrorData::AlreadyInitialized {},
         )
     }
 
     /// The connection has too many requests under way.
     pub fn overloaded(limit: u64) -> Self {
         Self::ours(
-            ErrorKind::Overloaded,
             format!(
                 "{limit} requests of this connection are under way: read the answers first, then repeat this one"
             ),
-            json!({"limit": limit, "limitName": "requests"}),
+            ErrorData::Overloaded {
+                limit: Some(limit),
+                limit_name: Some("requests"),
+                run_id: None,
+            },
         )
     }
 
     /// A frame was over the limit and has been skipped.
     pub fn frame_too_large(limit: u64) -> Self {
         Self::ours(
-            ErrorKind::FrameTooLarge,
             format!(
                 "the frame is longer than {limit} bytes and was skipped: send less, or raise --max-frame"
             ),
-            json!({"limit": limit, "limitName": "maxFrameBytes"}),
+            ErrorData::FrameTooLarge {
+                limit,
+                limit_name: "maxFrameBytes",
+            },
         )
     }
 
     /// The events after a cursor are not to be had; `oldest` is the first cursor that can be replayed after.
     pub fn cursor_expired(oldest: &str) -> Self {
         Self::ours(
-            ErrorKind::CursorExpired,
             format!(
                 "the events after this cursor are no longer kept, or it is another store's: replay after `{oldest}`, and look at run/list for what came before"
             ),
-            json!({ "oldest": oldest }),
+            ErrorData::CursorExpired {
+                oldest: oldest.to_owned(),
+            },
         )
     }
 
@@ -354,58 +223,52 @@ impl RpcError {
     /// The process that held the store is gone.
     pub fn owner_lost() -> Self {
         Self::ours(
-            ErrorKind::OwnerLost,
             "the process that held the store is gone: repeat the request, ids make that safe",
-            json!({}),
+            ErrorData::OwnerLost {},
         )
     }
 
     /// The agent could not do what was asked.
     pub fn agent_failed(why: impl fmt::Display) -> Self {
         Self::ours(
-            ErrorKind::AgentFailed,
             format!("the agent failed: {why}"),
-            json!({}),
+            ErrorData::AgentFailed {},
         )
     }
 
     /// The store can't be opened, read or written.
     pub fn store_unavailable(why: impl fmt::Display) -> Self {
         Self::ours(
-            ErrorKind::StoreUnavailable,
             format!(
                 "the store is not available: {why}; start turnlane again when that is put right"
             ),
-            json!({}),
+            ErrorData::StoreUnavailable {},
         )
     }
 
     /// The disk of the store is full.
     pub fn store_full(why: impl fmt::Display) -> Self {
         Self::ours(
-            ErrorKind::StoreFull,
             format!("the disk of the store is full: {why}; free some space and start again"),
-            json!({}),
+            ErrorData::StoreFull {},
         )
     }
 
     /// The store is damaged.
     pub fn store_corrupt(why: impl fmt::Display) -> Self {
         Self::ours(
-            ErrorKind::StoreCorrupt,
             format!("the store is damaged: {why}; move it away or restore a backup"),
-            json!({}),
+            ErrorData::StoreCorrupt {},
         )
     }
 
     /// A newer turnlane made the store.
     pub fn store_version(found: i64, known: i64) -> Self {
         Self::ours(
-            ErrorKind::StoreVersion,
             format!(
                 "the store has schema version {found}, and this turnlane knows up to {known}: use the newer turnlane"
             ),
-            json!({"found": found, "known": known}),
+            ErrorData::StoreVersion { found, known },
         )
     }
 
@@ -413,9 +276,11 @@ impl RpcError {
     pub fn store_locked(store: &str, pid: u32) -> Self {
         let shown = cut::shortened(store, DATA_TEXT_BYTES);
         Self::ours(
-            ErrorKind::StoreLocked,
             format!("the store {shown} is held by process {pid}: stop it, or use another --store"),
-            json!({"store": store, "pid": pid}),
+            ErrorData::StoreLocked {
+                store: store.to_owned(),
+                pid,
+            },
         )
     }
 }
@@ -429,6 +294,12 @@ fn bounded(value: Value) -> Value {
             cut::fit(&mut items, 8 * DATA_TEXT_BYTES);
             Value::Array(items)
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value,
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .map(|(name, value)| (name, bounded(value)))
+                .collect(),
+        ),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
-use super::completion::CompletionView;
+use super::completion::{CompletionEvent, CompletionView};
 use super::cut;
 use super::error::RpcError;
 use super::params::Params;
@@ -29,6 +29,7 @@ pub enum Sessions {
 /// The word `all`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "AllSessions")]
 pub enum All {
     /// Every session.
     All,
@@ -96,7 +97,8 @@ impl Params for SubscribeParams {}
 pub struct EventsReplayParams {
     /// The cursor after which events are wanted.
     pub after: Arc<str>,
-    /// At most so many, at least 1; default and most `limits.list`.
+    /// At most so many; default and most `limits.list`.
+    #[schemars(range(min = 1))]
     pub limit: Option<u64>,
 }
 
@@ -116,16 +118,20 @@ impl EventsReplayParams {
 /// A durable event, as its notification had it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Event")]
 pub struct EventView {
     /// The notification's method: `run/completed`.
+    #[schemars(extend("const" = "run/completed"))]
     pub method: &'static str,
     /// The notification's content.
+    #[schemars(with = "CompletionEvent")]
     pub params: CompletionView,
 }
 
 /// The answer to `events/replay`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "EventsReplayResult")]
 pub struct ReplayResult {
     /// The events, in order.
     pub events: Vec<EventView>,

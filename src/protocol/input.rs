@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::cut;
-use super::error::{ErrorKind, RpcError};
+use super::error::RpcError;
+use super::kinds::ErrorData;
 use super::params::Params;
+use super::schema;
 use super::words::Word as _;
 use crate::domain::terminal::LINE_BYTES;
 use crate::domain::{InputRefusal, Key, Limits, RunId, RunState, TerminalInput, Typed};
@@ -19,16 +20,24 @@ const NAME_BYTES: usize = 64;
 /// Parameters of `run/input`: `text` or `keys`, a new size of the terminal, or both.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend(
+    "anyOf" = schema::at_least_one(&["text", "keys", "cols", "rows"]),
+    "allOf" = [schema::not_both("text", "keys")],
+))]
 pub struct RunInputParams {
     /// The run.
     pub run_id: RunId,
     /// A text to type, as it is: no line end is added. At most `limits.promptBytes`.
+    #[schemars(length(min = 1))]
     pub text: Option<Arc<str>>,
     /// Keys to press, such as `C-d`; at most `limits.keys`.
+    #[schemars(length(min = 1, max = 1024), inner(length(min = 1)))]
     pub keys: Option<Vec<Arc<str>>>,
     /// Columns of the terminal.
+    #[schemars(range(min = 1))]
     pub cols: Option<u16>,
     /// Rows of the terminal.
+    #[schemars(range(min = 1))]
     pub rows: Option<u16>,
 }
 
@@ -86,9 +95,14 @@ fn small(text: &Arc<str>, limits: &Limits) -> Result<Arc<str>, RpcError> {
     let (bytes, limit) = (text.len() as u64, limits.prompt_bytes);
     if bytes > limit {
         return Err(RpcError::ours(
-            ErrorKind::PromptTooLarge,
             format!("the text has {bytes} bytes, and the limit is {limit}: type it in pieces"),
-            json!({"field": "text", "bytes": bytes, "limit": limit, "limitName": "promptBytes"}),
+            ErrorData::PromptTooLarge {
+                field: "text",
+                bytes,
+                limit,
+                limit_name: "promptBytes",
+                session_id: None,
+            },
         ));
     }
     Ok(text.clone())
@@ -112,9 +126,13 @@ fn keys(names: &[Arc<str>], limits: &Limits) -> Result<Vec<Key>, RpcError> {
 
 fn conflict(run: &RunId, state: RunState, why: &str) -> RpcError {
     RpcError::ours(
-        ErrorKind::SessionConflict,
         format!("run `{run}` {why}"),
-        json!({"runId": run.as_str(), "state": state.word()}),
+        ErrorData::SessionConflict {
+            session_id: None,
+            run_id: Some(run.to_string()),
+            field: None,
+            state: Some(state.word()),
+        },
     )
 }
 
@@ -143,11 +161,14 @@ impl RpcError {
                 ),
             ),
             InputRefusal::Unread => Self::ours(
-                ErrorKind::Overloaded,
                 format!(
                     "the terminal of run `{run}` holds what its program has not read, so nothing was typed: repeat it when the program reads"
                 ),
-                json!({"runId": run.as_str()}),
+                ErrorData::Overloaded {
+                    limit: None,
+                    limit_name: None,
+                    run_id: Some(run.to_string()),
+                },
             ),
         }
     }
@@ -155,7 +176,10 @@ impl RpcError {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::protocol::ErrorKind;
 
     fn of(json: &str, limits: &Limits) -> Result<TerminalInput, RpcError> {
         let params: RunInputParams = serde_json::from_str(json).unwrap();

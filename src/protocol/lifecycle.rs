@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::agent::AgentInfo;
 use super::cut;
 use super::error::RpcError;
 use super::events::Sessions;
-use super::params::{Params, positive};
-use crate::domain::Limits;
+use super::params::{Params, object, positive};
+use crate::domain::{Limits, limits};
 
 /// The version of the protocol that is spoken here.
 pub const PROTOCOL_VERSION: u64 = 1;
@@ -31,10 +32,13 @@ pub struct ClientInfo {
 #[serde(rename_all = "camelCase")]
 pub struct InitializeParams {
     /// The client's process; its death is the client's leave. `null` or absent: nobody watches.
+    #[schemars(range(min = 1))]
     pub process_id: Option<u32>,
     /// Who the client is.
+    #[serde(default, deserialize_with = "object")]
     pub client_info: Option<ClientInfo>,
     /// The version that the client speaks: 1.
+    #[schemars(range(min = 1, max = 1))]
     pub protocol_version: Option<u64>,
     /// A cursor: every durable event after it is replayed. Only in a connection's first message.
     pub resume_from: Option<Arc<str>>,
@@ -80,6 +84,7 @@ pub enum Role {
 /// What an accepted run survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Durability")]
 pub enum DurabilityView {
     /// Also a power cut.
     Full,
@@ -94,6 +99,7 @@ pub struct InitializeResult {
     /// What this is.
     pub server_info: ServerInfo,
     /// The version that is spoken: 1.
+    #[schemars(range(min = 1, max = 1))]
     pub protocol_version: u64,
     /// Names this life of the process.
     pub instance_id: Arc<str>,
@@ -110,7 +116,23 @@ pub struct InitializeResult {
     /// The agents that can be named, as many as fit in a line; `agent/list` shows all.
     pub agents: Vec<AgentInfo>,
     /// Every limit by name.
+    #[schemars(schema_with = "every_limit")]
     pub limits: BTreeMap<&'static str, u64>,
+}
+
+/// Each limit with what it bounds, from the one table.
+fn every_limit(_: &mut SchemaGenerator) -> Schema {
+    let properties: Map<String, Value> = limits::TABLE
+        .iter()
+        .map(|(_, name, default, what)| {
+            let limit = json!({
+                "description": what.trim(), "type": "integer", "minimum": 0, "default": default,
+            });
+            ((*name).to_owned(), limit)
+        })
+        .collect();
+    let names: Vec<&str> = limits::TABLE.iter().map(|(_, name, ..)| *name).collect();
+    json_schema!({"type": "object", "properties": properties, "required": names})
 }
 
 impl InitializeResult {
@@ -144,7 +166,8 @@ pub enum ShutdownMode {
 pub struct ShutdownParams {
     /// What becomes of runs under way; default `stop`.
     pub mode: Option<ShutdownMode>,
-    /// Milliseconds that it may take, at least 1; default `limits.stopMs` or `limits.finishMs`.
+    /// Milliseconds that it may take; default `limits.stopMs` or `limits.finishMs`.
+    #[schemars(range(min = 1))]
     #[serde(default, deserialize_with = "positive")]
     pub timeout_ms: Option<u64>,
     /// Whether it stops for every client, not only this one; default no.

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod fault;
 mod input;
+mod kinds;
 mod lifecycle;
 mod notification;
 mod output;
@@ -20,6 +21,7 @@ mod record;
 mod reply;
 mod request;
 mod runs;
+pub mod schema;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -27,11 +29,12 @@ mod words;
 
 pub use agent::{AgentFault, AgentInfo, AgentListResult, AgentObject, AgentParam};
 pub use completion::{CompletionView, EndView, ErrorView, Superseded, TEXT_BYTES};
-pub use error::{ErrorKind, RpcError};
+pub use error::RpcError;
 pub use events::{
     All, Cursor, EventView, EventsReplayParams, ReplayResult, Sessions, SubscribeParams,
 };
 pub use input::RunInputParams;
+pub use kinds::ErrorKind;
 pub use lifecycle::{
     ClientInfo, DurabilityView, InitializeParams, InitializeResult, PROTOCOL_VERSION, Role,
     ServerInfo, ShutdownMode, ShutdownParams, ShutdownResult,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::completion::CompletionView;
+use super::completion::{CompletionEvent, CompletionView};
 use super::output::{BytesView, ChunkView, StreamView, pieces};
 use super::record::PermissionView;
+use super::schema::Shape;
 use super::sessions::SessionRecord;
 use crate::domain::{RunId, RunState, SessionId};
 
@@ -60,20 +61,60 @@ pub struct InboxChanged {
     pub leased: u64,
 }
 
-/// What a client is told without asking.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Notification {
-    /// A run's state changed.
-    RunChanged(Box<RunChanged>),
-    /// A run said something. Lossy under a slow reader.
-    RunOutput(RunOutput),
-    /// A run ended. Durable, exactly one a run.
-    RunCompleted(Box<CompletionView>),
+/// What the table says of a notification.
+pub(super) struct Told {
+    /// Its method.
+    pub name: &'static str,
+    /// What its message is called in the schema.
+    pub variant: &'static str,
+    /// When it comes, and how surely.
+    pub summary: &'static str,
+    /// Its content.
+    pub params: Shape,
+}
+
+macro_rules! notifications {
+    ($($(#[doc = $doc:literal])+ $method:literal $variant:ident($params:ty) => $shape:ty;)+) => {
+        /// What a client is told without asking.
+        #[derive(Debug, Clone, Serialize)]
+        #[serde(untagged)]
+        pub enum Notification {
+            $($(#[doc = $doc])+ $variant($params),)+
+        }
+
+        impl Notification {
+            /// Every method of a notification.
+            pub const METHODS: &'static [&'static str] = &[$($method),+];
+
+            /// What the schema needs to know of each.
+            pub(super) const TABLE: &'static [Told] = &[$(Told {
+                name: $method,
+                variant: stringify!($variant),
+                summary: concat!($($doc),+),
+                params: Shape::of::<$shape>(),
+            }),+];
+
+            /// Its method.
+            pub fn method(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $method,)+
+                }
+            }
+        }
+    };
+}
+
+notifications! {
+    /// A run's state changed, or its agent has been silent for too long.
+    "run/changed" RunChanged(Box<RunChanged>) => RunChanged;
+    /// A run said something. A client that reads too slowly misses some, and is told how many.
+    "run/output" RunOutput(RunOutput) => RunOutput;
+    /// A run ended. Durable, exactly one a run, after all of its output.
+    "run/completed" RunCompleted(Box<CompletionView>) => CompletionEvent;
     /// An inbox is not what it was. Only the latest counts.
-    InboxChanged(InboxChanged),
+    "inbox/changed" InboxChanged(InboxChanged) => InboxChanged;
     /// A session's record is not what it was. Only the latest counts.
-    SessionChanged(Box<SessionRecord>),
+    "session/changed" SessionChanged(Box<SessionRecord>) => SessionRecord;
 }
 
 /// The envelope of a notification.
@@ -85,26 +126,6 @@ struct Envelope<'a> {
 }
 
 impl Notification {
-    /// Every method of a notification.
-    pub const METHODS: &'static [&'static str] = &[
-        "run/changed",
-        "run/output",
-        RUN_COMPLETED,
-        "inbox/changed",
-        "session/changed",
-    ];
-
-    /// Its method.
-    pub fn method(&self) -> &'static str {
-        match self {
-            Self::RunChanged(_) => "run/changed",
-            Self::RunOutput(_) => "run/output",
-            Self::RunCompleted(_) => RUN_COMPLETED,
-            Self::InboxChanged(_) => "inbox/changed",
-            Self::SessionChanged(_) => "session/changed",
-        }
-    }
-
     /// The complete text of the notification, without a line end.
     pub fn to_json(&self) -> String {
         let envelope = Envelope {

@@ -27,6 +27,7 @@ impl Params for RunOutputParams {}
 /// Where output came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Stream")]
 pub enum StreamView {
     /// What a program wrote to its standard output, or an agent said.
     Stdout,
@@ -47,6 +48,7 @@ pub enum BytesView {
 /// A piece of a run's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "OutputChunk")]
 pub struct ChunkView {
     /// Where it begins, in raw bytes of the run's output, all streams together.
     pub offset: u64,

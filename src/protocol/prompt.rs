@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::error::RpcError;
 use super::fault::notifies_itself;
 use super::params::{Params, given, positive};
+use super::schema;
 use crate::domain::{Limits, PermissionPolicy, Prompt, RunId, RunState, Seq, SessionId};
 use crate::engine::IfBusy;
 
@@ -28,10 +29,12 @@ pub struct PromptParams {
     pub if_busy: Option<IfBusy>,
     /// A queued run whose place it takes; not together with another `ifBusy` than `queue`.
     pub replaces: Option<RunId>,
-    /// Milliseconds it may take from `active`, at least 1; default the session's.
+    /// Milliseconds it may take from `active`; default the session's.
+    #[schemars(range(min = 1))]
     #[serde(default, deserialize_with = "positive")]
     pub timeout_ms: Option<u64>,
-    /// Milliseconds it may stay queued, at least 1.
+    /// Milliseconds it may stay queued; default no limit.
+    #[schemars(range(min = 1))]
     #[serde(default, deserialize_with = "positive")]
     pub queue_timeout_ms: Option<u64>,
     /// Whose inbox gets the completion; default the session's parent, `null` for nobody.
@@ -40,7 +43,8 @@ pub struct PromptParams {
     pub notify: Option<Option<SessionId>>,
     /// What its permission requests do; default the session's, then the agent's.
     pub permissions: Option<PermissionPolicy>,
-    /// The caller's trace context (W3C), handed on to the agent.
+    /// The caller's trace context (W3C), handed on to the agent; at most 512 bytes.
+    #[schemars(length(max = 512), regex(pattern = schema::NO_CONTROLS))]
     pub traceparent: Option<Arc<str>>,
 }
 
@@ -102,9 +106,9 @@ impl PromptParams {
 #[schemars(untagged)]
 pub enum PromptContent {
     /// Plain text.
-    Text(Arc<str>),
+    Text(#[schemars(length(min = 1))] Arc<str>),
     /// Content blocks; kept as a JSON array with sorted keys.
-    Blocks(#[schemars(with = "Vec<ContentBlock>")] Blocks),
+    Blocks(#[schemars(with = "Vec<ContentBlock>", length(min = 1))] Blocks),
 }
 
 /// Content blocks that have been checked, in canonical JSON.
@@ -116,17 +120,47 @@ pub struct Blocks {
     first_other: Option<usize>,
 }
 
-/// A content block as in the Agent Client Protocol: `text`, `image`, `audio`, `resource_link` or `resource`.
+/// A content block as in the Agent Client Protocol. Other fields of a block are handed on.
 #[derive(JsonSchema)]
+#[schemars(tag = "type", rename_all = "snake_case")]
 #[expect(
     dead_code,
     reason = "describes the blocks in the schema; they are kept as JSON"
 )]
-struct ContentBlock {
-    /// Its kind.
-    r#type: String,
-    /// What a `text` block says.
-    text: Option<String>,
+enum ContentBlock {
+    /// Text: what every agent takes.
+    Text {
+        /// What is said.
+        text: String,
+    },
+    /// A picture.
+    Image {
+        /// In base64.
+        data: String,
+        /// Its media type.
+        #[schemars(rename = "mimeType")]
+        mime_type: String,
+    },
+    /// Sound.
+    Audio {
+        /// In base64.
+        data: String,
+        /// Its media type.
+        #[schemars(rename = "mimeType")]
+        mime_type: String,
+    },
+    /// Something that the agent can fetch.
+    ResourceLink {
+        /// Where it is.
+        uri: String,
+        /// What it is called.
+        name: String,
+    },
+    /// Something that is sent along.
+    Resource {
+        /// Its content, as in the Agent Client Protocol.
+        resource: Map<String, Value>,
+    },
 }
 
 impl PromptContent {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::completion::{EndView, MESSAGE_BYTES, shown_text};
 use super::cut;
@@ -21,6 +21,7 @@ const OPTIONS_BYTES: usize = 8 << 10;
 /// What an option of a permission request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PermissionOptionKind")]
 pub enum OptionKind {
     /// It allows what is asked.
     Allow,
@@ -31,6 +32,7 @@ pub enum OptionKind {
 /// An option of a permission request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PermissionOption")]
 pub struct OptionView {
     /// What `permission/respond` names.
     pub option_id: Arc<str>,
@@ -43,6 +45,7 @@ pub struct OptionView {
 /// An open permission request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Permission")]
 pub struct PermissionView {
     /// What `permission/respond` names.
     pub request_id: Arc<str>,
@@ -81,11 +84,12 @@ impl PermissionView {
 /// A stored prompt as it is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "ShownPrompt")]
 pub enum PromptView {
     /// A text, or the head of what is too long to be shown.
     Text(Arc<str>),
     /// Content blocks as in the Agent Client Protocol.
-    Blocks(Vec<Value>),
+    Blocks(#[schemars(with = "Vec<serde_json::Map<String, Value>>")] Vec<Value>),
 }
 
 impl PromptView {
@@ -110,6 +114,7 @@ impl PromptView {
 /// What a live run has said so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RunSoFar")]
 pub struct SoFar {
     /// The text, the last 32 KiB as encoded.
     pub text: Arc<str>,
@@ -130,6 +135,7 @@ pub enum Progress {
 /// A run. When it has ended, it has the fields of its completion.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = by_state)]
 pub struct RunRecord {
     /// Its id.
     pub run_id: RunId,
@@ -172,6 +178,17 @@ pub struct RunRecord {
     /// What it has said so far, or how it ended.
     #[serde(flatten)]
     pub progress: Progress,
+}
+
+/// Which of the two kinds of progress it is follows from the state.
+fn by_state(schema: &mut Schema) {
+    let ended = schema.get("anyOf").map(|each| each[0].clone());
+    schema.insert(
+        "if".into(),
+        json!({"properties": {"state": {"const": "ended"}}}),
+    );
+    schema.insert("then".into(), json!({"allOf": [ended]}));
+    schema.insert("else".into(), json!({"not": {"required": ["outcome"]}}));
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -52,7 +52,7 @@ pub struct StatsResult {
 }
 
 /// What a request is answered with: its `result`.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Reply {
     /// To `initialize`.

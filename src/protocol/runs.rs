@@ -9,6 +9,7 @@ use super::cut;
 use super::error::RpcError;
 use super::params::Params;
 use super::record::RunRecord;
+use super::schema;
 use crate::domain::{Limits, RunId, RunState, Seq, SessionId};
 use crate::engine::Was;
 
@@ -26,6 +27,10 @@ pub enum CancelScope {
 /// Parameters of `cancel`: exactly one of `sessionId` and `runId`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend(
+    "oneOf" = schema::exactly_one(&["sessionId", "runId"]),
+    "allOf" = [schema::only_with("scope", "sessionId")],
+))]
 pub struct CancelParams {
     /// The session whose runs are cancelled.
     pub session_id: Option<SessionId>,
@@ -122,17 +127,25 @@ pub enum WaitMode {
     AtLeast,
 }
 
-/// Parameters of `run/wait`: exactly one of `runId` and `runIds`.
+/// Parameters of `run/wait`: exactly one of `runId` and `runIds`, and `n` with `mode: "atLeast"` only.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend(
+    "oneOf" = schema::exactly_one(&["runId", "runIds"]),
+    "if" = {"properties": {"mode": {"const": "atLeast"}}, "required": ["mode"]},
+    "then" = {"properties": {"n": {"type": "integer"}}, "required": ["n"]},
+    "else" = {"properties": {"n": {"type": "null"}}},
+))]
 pub struct RunWaitParams {
     /// The one run.
     pub run_id: Option<RunId>,
     /// The runs, 1 to `limits.waitRuns`; duplicates count once.
+    #[schemars(length(min = 1))]
     pub run_ids: Option<Vec<RunId>>,
     /// How many of them must have ended; default all.
     pub mode: Option<WaitMode>,
-    /// With `atLeast`: how many, 1 to the number of runs.
+    /// With `atLeast`: how many, at most the number of runs.
+    #[schemars(range(min = 1))]
     pub n: Option<u64>,
     /// Milliseconds after which the wait is over; 0 looks once; default never.
     pub timeout_ms: Option<u64>,
@@ -270,7 +283,8 @@ pub struct RunListParams {
     pub state: Option<RunState>,
     /// Only runs whose completion goes to this session's inbox.
     pub parent: Option<SessionId>,
-    /// At most so many, at least 1; default and most `limits.list`.
+    /// At most so many; default and most `limits.list`.
+    #[schemars(range(min = 1))]
     pub limit: Option<u64>,
     /// Only runs with a lower seq: the last one's of the page before.
     pub before: Option<Seq>,

@@ -12,6 +12,7 @@ use super::cut;
 use super::error::RpcError;
 use super::params::{Params, positive};
 use super::runs::{check_page, fit_line, page};
+use super::schema;
 use crate::domain::{
     AgentRef, Limits, PermissionPolicy, RunId, RunState, Session, SessionId, SessionState, Wall,
 };
@@ -43,23 +44,33 @@ pub struct SessionOpenParams {
     /// What drives it; default, at the first opening, the default agent.
     pub agent: Option<AgentParam>,
     /// Working directory, absolute; default that of the process that the client speaks to.
+    #[schemars(length(max = 4096), regex(pattern = schema::ABSOLUTE_PATH))]
     pub cwd: Option<Arc<str>>,
     /// Variables for its agent; replaces the earlier ones. Values are never written to disk.
+    #[schemars(with = "Option<schema::Variables>")]
     pub env: Option<BTreeMap<String, String>>,
     /// Who is told of its completions.
     pub parent: Option<SessionId>,
     /// For people, at most 1 KiB as encoded.
+    #[schemars(length(max = 1024))]
     pub title: Option<Arc<str>>,
-    /// Default limit for its runs, in milliseconds from `active`, at least 1.
+    /// Default limit for its runs, in milliseconds from `active`.
+    #[schemars(range(min = 1))]
     #[serde(default, deserialize_with = "positive")]
     pub timeout_ms: Option<u64>,
     /// What its permission requests do; default the agent's.
     pub permissions: Option<PermissionPolicy>,
     /// Not served by this version: `null` or absent.
+    #[serde(default)]
+    #[schemars(with = "()")]
     pub inbox: Option<Value>,
     /// Not served by this version: `null` or absent.
+    #[serde(default)]
+    #[schemars(with = "()")]
     pub wake: Option<Value>,
     /// Not served by this version: `null` or absent.
+    #[serde(default)]
+    #[schemars(with = "()")]
     pub heartbeat: Option<Value>,
     /// What becomes of runs found queued; default they start now.
     pub recover: Option<Recover>,
@@ -117,9 +128,12 @@ impl Params for Box<SessionOpenParams> {
 fn invalid_own_parent(id: Option<&SessionId>) -> RpcError {
     let session = id.map_or("", SessionId::as_str);
     RpcError::ours(
-        super::error::ErrorKind::InvalidParent,
         format!("`parent`: session `{session}` can't be its own parent"),
-        serde_json::json!({"field": "parent", "sessionId": session, "parent": session}),
+        super::kinds::ErrorData::InvalidParent {
+            field: "parent",
+            session_id: session.to_owned(),
+            parent: session.to_owned(),
+        },
     )
 }
 
@@ -185,7 +199,8 @@ impl Params for SessionGetParams {}
 pub struct SessionListParams {
     /// Only sessions whose id comes after this one: the last one's of the page before.
     pub after: Option<SessionId>,
-    /// At most so many, at least 1; default and most `limits.list`.
+    /// At most so many; default and most `limits.list`.
+    #[schemars(range(min = 1))]
     pub limit: Option<u64>,
 }
 
@@ -250,6 +265,7 @@ impl Params for SessionWaitParams {}
 /// The answer to `session/wait`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "SessionWaitResult")]
 pub struct WaitResult {
     /// Whether the time was over first.
     pub timed_out: bool,
@@ -275,11 +291,12 @@ impl Params for PermissionRespondParams {}
 /// How a session's agent is shown: its name, or its description without `env`.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "SessionAgent")]
 pub enum AgentView {
     /// A configured or built-in agent.
     Named(Arc<str>),
     /// An agent described by the client.
-    Inline(Value),
+    Inline(#[schemars(with = "serde_json::Map<String, Value>")] Value),
 }
 
 impl AgentView {
@@ -298,6 +315,7 @@ impl AgentView {
 /// What a session's inbox holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Inbox")]
 pub struct InboxView {
     /// Completions that nobody has acknowledged or leased.
     pub pending: u64,

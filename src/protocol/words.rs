@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::schema;
 use crate::domain::{
     AgentKind, FailKind, OnStall, Outcome, PermissionPolicy, PromptInput, Reason, RunId, RunKind,
     RunState, Seq, SessionId, SessionState, Wall,
@@ -121,7 +122,7 @@ impl Serialize for Was {
 
 impl JsonSchema for Was {
     fn schema_name() -> Cow<'static, str> {
-        "Was".into()
+        "CancelledFrom".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
@@ -168,6 +169,8 @@ macro_rules! ids {
                     "type": "string",
                     "minLength": 1,
                     "maxLength": 128,
+                    "pattern": schema::NO_CONTROLS,
+                    "not": {"const": "self"},
                 })
             }
         }
@@ -201,6 +204,7 @@ impl JsonSchema for Seq {
         json_schema!({
             "description": "the order of acceptance, store-wide, strictly rising",
             "type": "integer",
+            "format": "uint64",
             "minimum": 1,
         })
     }
@@ -214,7 +218,7 @@ impl Serialize for Wall {
 
 impl JsonSchema for Wall {
     fn schema_name() -> Cow<'static, str> {
-        "Wall".into()
+        "Time".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -11,9 +11,7 @@ use super::connection::Connection;
 use super::envelope::{self, Entry, Incoming, Message};
 use super::table::{self, Service};
 use super::{Arrival, Bounds, Call};
-use crate::protocol::RpcError;
-
-const CANCEL_REQUEST: &str = "$/cancelRequest";
+use crate::protocol::{Request, RpcError};
 
 /// Turns a connection's frames into arrivals, in order. What can be answered without the loop is answered here.
 pub(super) struct Intake {
@@ -124,7 +122,7 @@ impl Intake {
     /// Takes in one call. Its parameters are parsed here, in the order of arrival.
     fn take(&mut self, incoming: Incoming<'_>, to: Return, in_batch: bool, taken: &mut Taken) {
         let Incoming { id, method, params } = incoming;
-        if method == CANCEL_REQUEST {
+        if method == Request::CANCEL_REQUEST {
             return self.cancel(params, to, taken);
         }
         if self.under_way.count() >= self.bounds.requests {

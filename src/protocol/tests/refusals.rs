@@ -21,6 +21,7 @@ const INVALID: &[(&str, &str, &str)] = &[
     ("initialize", r#"{"processId":-1}"#, "processId"),
     ("initialize", r#"{"processId":0}"#, "processId"),
     ("initialize", r#"{"clientInfo":{}}"#, "clientInfo.name"),
+    ("initialize", r#"{"clientInfo":["n","1"]}"#, "clientInfo"),
     (
         "initialize",
         r#"{"clientInfo":{"name":"n","x":1}}"#,
