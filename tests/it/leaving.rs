@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{Finished, Sidecar, World, number, text};
+use crate::schema::Judge;
 
 /// A sidecar with a run that holds and one that is queued behind it.
 fn busy(world: &World, args: &[&str]) -> (Sidecar, String, String) {
@@ -278,8 +279,18 @@ fn a_close_that_is_asked_for_at_the_end_of_input_is_answered() {
         .map(|((method, params), id)| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
         .collect();
     let output = world.run_fed(&["stdio"], format!("{}\n", json!(calls)).as_bytes());
-    let first: serde_json::Value =
-        serde_json::from_str(output.text().lines().next().unwrap()).unwrap();
+    let lines: Vec<serde_json::Value> = output
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (first, rest) = lines.split_first().unwrap();
+    for ((method, _), answer) in requests().iter().zip(first.as_array().unwrap()) {
+        Judge::get().answers(Some(method), answer).unwrap();
+    }
+    for told in rest {
+        Judge::get().tells(told).unwrap();
+    }
     let answered: Vec<_> = first
         .as_array()
         .unwrap()

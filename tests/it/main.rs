@@ -24,6 +24,8 @@ mod prompts;
 mod questions;
 mod refusals;
 mod resume;
+#[path = "../support/schema.rs"]
+mod schema;
 mod sessions;
 mod shells;
 mod slow;

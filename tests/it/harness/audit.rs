@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::text;
 use super::world::Ledger;
+use crate::schema::Judge;
 
 /// Bytes of the longest line, its end included; batches aside.
 const LINE_BYTES: usize = 64 << 10;
@@ -31,12 +32,16 @@ pub struct Auditor {
     under_way: BTreeMap<String, String>,
     /// Sessions that were announced, or whose opening was answered.
     sessions: BTreeSet<String>,
-    /// Requests that have not been answered: method and session.
+    /// Requests that have not been answered: method and parameters.
     asked: BTreeMap<String, (String, Value)>,
+    /// Why the schema refuses what was asked: such a request must be refused by the sidecar too.
+    misfits: BTreeMap<String, String>,
     /// It asked for less than it would hear of by itself.
     hears_less: bool,
-    /// Ids that a test sent in bytes of its own.
+    /// A test sent bytes of its own.
     foreign: bool,
+    /// What they asked, by id: methods, and why the schema refuses the request.
+    foreigners: BTreeMap<String, Vec<(String, Option<String>)>>,
     /// Broken promises.
     pub faults: Vec<String>,
 }
@@ -51,15 +56,32 @@ impl Auditor {
 
     /// A request leaves.
     pub fn asks(&mut self, id: &Value, method: &str, params: &Value) {
+        if let Err(why) = Judge::get().asks(method, params) {
+            self.misfits.insert(id.to_string(), why);
+        }
         let known = self
             .asked
             .insert(id.to_string(), (method.to_owned(), params.clone()));
         assert!(known.is_none(), "this test used id {id} twice");
     }
 
-    /// Bytes leave that it can't read: answers to unknown ids are fine from now on.
-    pub fn asks_in_bytes(&mut self) {
+    /// Bytes leave, whatever they are: answers to unknown ids are fine from now on. Whole messages in lines are known all the same.
+    pub fn asks_in_bytes(&mut self, bytes: &[u8]) {
         self.foreign = true;
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let messages = match serde_json::from_slice(line) {
+                Ok(Value::Array(messages)) => messages,
+                Ok(message) => vec![message],
+                Err(_) => continue,
+            };
+            for message in messages {
+                if let Some(method) = message["method"].as_str() {
+                    let misfit = Judge::get().sends(&message).err();
+                    let known = self.foreigners.entry(message["id"].to_string());
+                    known.or_default().push((method.to_owned(), misfit));
+                }
+            }
+        }
     }
 
     /// Checks a frame of `bytes` bytes, its end included, and gives the messages in it.
@@ -72,7 +94,10 @@ impl Auditor {
             }
         };
         let messages = match value {
-            Value::Array(messages) => messages,
+            Value::Array(messages) => {
+                self.judged(Judge::get().answers_together(&messages));
+                messages
+            }
             message => {
                 if bytes > LINE_BYTES {
                     self.fault(format!(
@@ -89,6 +114,13 @@ impl Auditor {
         messages
     }
 
+    /// What the published schema says of a message.
+    fn judged(&mut self, verdict: Result<(), String>) {
+        if let Err(why) = verdict {
+            self.fault(why);
+        }
+    }
+
     fn fault(&mut self, fault: String) {
         self.faults.push(fault);
     }
@@ -101,6 +133,7 @@ impl Auditor {
             if message.get("id").is_some() || !message["params"].is_object() {
                 self.fault(format!("no notification of ours: {message}"));
             }
+            self.judged(Judge::get().tells(message));
             self.notification(method, &message["params"]);
             return;
         }
@@ -108,7 +141,20 @@ impl Auditor {
         if message.get("id").is_none() || result.is_some() == error.is_some() {
             self.fault(format!("no answer: {message}"));
         }
-        let asked = self.asked.remove(&message["id"].to_string());
+        let id = message["id"].to_string();
+        let asked = self.asked.remove(&id);
+        let mut misfit = self.misfits.remove(&id);
+        let mut method = asked.as_ref().map(|(method, _)| method.clone());
+        // Of two requests under one id nobody can tell which is answered.
+        if asked.is_none()
+            && let Some([(foreign, why)]) = self.foreigners.get(&id).map(Vec::as_slice)
+        {
+            (method, misfit) = (Some(foreign.clone()), why.clone());
+        }
+        self.judged(Judge::get().answers(method.as_deref(), message));
+        if let Some(why) = misfit.filter(|_| error.is_none()) {
+            self.fault(format!("the schema refuses what is answered: {why}"));
+        }
         if asked.is_none() && !self.foreign {
             self.fault(format!("an answer that nobody asked for: {message}"));
         }
@@ -298,5 +344,49 @@ impl Auditor {
             .iter()
             .filter(|(_, seen)| seen.answered && !seen.completed);
         owed.map(|(run, _)| run.as_str()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Auditor;
+
+    /// What an auditor says of one frame, after a prompt with these parameters under id 1.
+    fn faults(params: &serde_json::Value, frame: &serde_json::Value) -> Vec<String> {
+        let mut auditor = Auditor::default();
+        auditor.asks(&json!(1), "prompt", params);
+        auditor
+            .asks_in_bytes(br#"{"jsonrpc":"2.0","id":2,"method":"run/get","params":{"runId":5}}"#);
+        auditor.reads(frame.to_string().as_bytes(), 1);
+        auditor.faults
+    }
+
+    #[test]
+    fn what_the_schema_does_not_allow_is_a_broken_promise() {
+        let asked = json!({"sessionId": "s", "prompt": "p"});
+        let accepted = json!({"jsonrpc": "2.0", "id": 1, "result": {
+            "runId": "r", "sessionId": "s", "seq": 1, "state": "starting", "position": 0, "duplicate": false,
+        }});
+        assert!(faults(&asked, &accepted).is_empty());
+        for (pointer, planted) in [
+            ("/result/seq", json!(0)),
+            ("/result/state", json!("begun")),
+            ("/result/duplicate", json!("no")),
+        ] {
+            let mut message = accepted.clone();
+            *message.pointer_mut(pointer).unwrap() = planted;
+            assert!(!faults(&asked, &message).is_empty(), "{message}");
+        }
+        // What should have been refused was not.
+        let unknown = json!({"sessionId": "s", "prompt": "p", "bogus": 1});
+        assert!(!faults(&unknown, &accepted).is_empty());
+        let shutdown = json!({"jsonrpc": "2.0", "id": 2, "result": {"completed": 0, "cancelled": 0, "left": 0}});
+        assert!(!faults(&asked, &shutdown).is_empty());
+        // It was refused with an error that its method does not have.
+        let error = json!({"code": -32011, "message": "m", "data": {"kind": "alreadyAnswered", "runId": "r"}});
+        let refused = json!({"jsonrpc": "2.0", "id": 1, "error": error});
+        assert!(!faults(&asked, &refused).is_empty());
     }
 }

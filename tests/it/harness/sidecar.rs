@@ -110,7 +110,7 @@ impl Sidecar {
 
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
-        self.look(|mailbox| mailbox.auditor.asks_in_bytes());
+        self.look(|mailbox| mailbox.auditor.asks_in_bytes(bytes));
         self.write(bytes);
     }
 
