@@ -45,9 +45,13 @@ pub const FIXED: &[&str] = &[
     "update_bytes",
     "batch",
     "request_id_bytes",
+    "param_text_bytes",
     "terminal_line_bytes",
     "keys",
 ];
+
+/// Bytes of a text in parameters: as many as one argument or variable of a program may have.
+pub const PARAM_TEXT_BYTES: u64 = 128 << 10;
 
 limits! {
     /// Bytes of one incoming frame.
@@ -72,8 +76,14 @@ limits! {
     request_id_bytes / "requestIdBytes" = 256;
     /// Levels of nesting in a message.
     json_depth / "jsonDepth" = 128;
+    /// Values in a message, by its brackets and commas: what is small as a text can be large once it is parsed.
+    json_values / "jsonValues" = 65_536;
+    /// Bytes of a text in parameters as encoded in JSON, prompts and what is typed aside.
+    param_text_bytes / "paramTextBytes" = PARAM_TEXT_BYTES;
     /// Requests of one connection under way, waiting ones included.
     requests / "requests" = 32_768;
+    /// Bytes of the parameters of one connection's requests under way, 64 more for each value in them. One alone may have more.
+    request_bytes / "requestBytes" = 64 << 20;
     /// Bytes of answers and events that one connection may leave unread before lossy events are dropped.
     unread_bytes / "unreadBytes" = 1 << 20;
     /// Bytes of unread answers at which a connection's requests are no longer read.

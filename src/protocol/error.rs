@@ -190,6 +190,20 @@ impl RpcError {
         )
     }
 
+    /// The parameters of the connection's requests under way have too many bytes together.
+    pub fn overloaded_by_size(limit: u64) -> Self {
+        Self::ours(
+            format!(
+                "requests of this connection with nearly {limit} bytes are under way: read the answers first, then repeat this one"
+            ),
+            ErrorData::Overloaded {
+                limit: Some(limit),
+                limit_name: Some("requestBytes"),
+                run_id: None,
+            },
+        )
+    }
+
     /// A frame was over the limit and has been skipped.
     pub fn frame_too_large(limit: u64) -> Self {
         Self::ours(

@@ -6,16 +6,18 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::{Error as SpyError, MapAccessDeserializer};
-use serde::de::{
-    self, Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor,
-};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use super::cut;
 use super::error::RpcError;
+use crate::domain::limits::PARAM_TEXT_BYTES;
 
 /// Bytes of a name in a message, as encoded.
 const NAME_BYTES: usize = 256;
+/// Parameters that hold what is for an agent: how long their texts may be is looked at where they are understood.
+const LONG: &[&str] = &["prompt", "text"];
 
 /// The parameters of a method.
 pub(super) trait Params: DeserializeOwned {
@@ -47,7 +49,7 @@ pub(super) fn read<T: Params>(raw: Option<&str>) -> Result<T, RpcError> {
         }
         Some(text) => text,
     };
-    check_names(raw, known::<T>())?;
+    check_fields(raw, known::<T>())?;
     let mut json = serde_json::Deserializer::from_str(raw);
     let parsed: T = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| refusal(error.inner(), &error.path().to_string()))?;
@@ -76,11 +78,12 @@ fn refusal(error: &serde_json::Error, path: &str) -> RpcError {
     }
 }
 
-/// Refuses names that are unknown or given twice. Those that begin with `_` are nobody's business.
-fn check_names(raw: &str, known: &[&str]) -> Result<(), RpcError> {
-    let names: Names<'_> = serde_json::from_str(raw).map_err(RpcError::parse_error)?;
+/// Refuses names that are unknown or given twice, and texts that no parameter can need. Those that begin with `_` are
+/// nobody's business.
+fn check_fields(raw: &str, known: &[&str]) -> Result<(), RpcError> {
+    let fields: Fields<'_> = serde_json::from_str(raw).map_err(RpcError::parse_error)?;
     let mut seen = BTreeSet::new();
-    for name in names.0 {
+    for (name, value) in fields.0 {
         if name.starts_with('_') {
             continue;
         }
@@ -98,30 +101,59 @@ fn check_names(raw: &str, known: &[&str]) -> Result<(), RpcError> {
         if seen.contains(&name) {
             return Err(RpcError::invalid_params(&name, "is given twice"));
         }
+        // serde repeats a text in full where it refuses it, escaped, and more than once.
+        let longest = longest_text(value.get());
+        if longest > PARAM_TEXT_BYTES && !LONG.contains(&&*name) {
+            return Err(RpcError::invalid_params(
+                &name,
+                format!(
+                    "holds a text of {longest} bytes, and the limit (`paramTextBytes`) is {PARAM_TEXT_BYTES}"
+                ),
+            ));
+        }
         seen.insert(name);
     }
     Ok(())
 }
 
-/// The names of an object's fields, its values skipped.
-struct Names<'a>(Vec<Cow<'a, str>>);
+/// Bytes of the longest text in a JSON value, as it is written.
+fn longest_text(json: &str) -> u64 {
+    let (mut longest, mut length, mut in_text, mut escaped) = (0, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            b'"' if !escaped => {
+                in_text = !in_text;
+                longest = longest.max(length);
+                length = 0;
+                continue;
+            }
+            b'\\' if in_text => escaped = !escaped,
+            _ => escaped = false,
+        }
+        length += u64::from(in_text);
+    }
+    longest
+}
 
-impl<'de> Deserialize<'de> for Names<'de> {
+/// An object's fields in their order, their values as they were written.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Collect;
         impl<'de> Visitor<'de> for Collect {
-            type Value = Names<'de>;
+            type Value = Fields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut names = Vec::new();
-                while let Some((Name(name), IgnoredAny)) = map.next_entry()? {
-                    names.push(name);
+                let mut fields = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    fields.push((name, value));
                 }
-                Ok(Names(names))
+                Ok(Fields(fields))
             }
         }
         deserializer.deserialize_map(Collect)

@@ -255,7 +255,10 @@ struct Block {
 
 impl<'de> Deserialize<'de> for Block {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut block = Map::deserialize(deserializer)?;
+        // Not read as a map at once: serde would repeat whatever else it is in full.
+        let Value::Object(mut block) = Value::deserialize(deserializer)? else {
+            return Err(D::Error::custom("a content block is an object"));
+        };
         let text_of = |name: &str| match block.get(name) {
             Some(Value::String(text)) => Ok(text.as_str()),
             _ => Err(D::Error::custom(format!(

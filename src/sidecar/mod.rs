@@ -252,7 +252,9 @@ fn bounds(limits: &Limits) -> Bounds {
         batch: size(limits.batch),
         request_id_bytes: size(limits.request_id_bytes),
         json_depth: size(limits.json_depth),
+        json_values: size(limits.json_values),
         requests: size(limits.requests),
+        request_bytes: size(limits.request_bytes),
         unread_bytes: size(limits.unread_bytes),
         unread_answer_bytes: size(limits.unread_answer_bytes),
     }

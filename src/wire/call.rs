@@ -135,6 +135,7 @@ pub(super) struct UnderWay(Arc<Mutex<Ids>>);
 #[derive(Default)]
 struct Ids {
     count: usize,
+    weight: usize,
     /// A client may use an id again while it is under way; the latest is last.
     calls: HashMap<Arc<str>, Vec<u64>>,
 }
@@ -144,6 +145,7 @@ pub(super) struct Ticket {
     all: UnderWay,
     no: u64,
     id: Option<Arc<str>>,
+    weight: usize,
 }
 
 impl UnderWay {
@@ -155,9 +157,15 @@ impl UnderWay {
         self.lock().count
     }
 
-    pub fn enter(&self, no: u64, id: Option<Arc<str>>) -> Ticket {
+    /// What all of them weigh together.
+    pub fn weight(&self) -> usize {
+        self.lock().weight
+    }
+
+    pub fn enter(&self, no: u64, id: Option<Arc<str>>, weight: usize) -> Ticket {
         let mut ids = self.lock();
         ids.count += 1;
+        ids.weight += weight;
         if let Some(id) = &id {
             ids.calls.entry(Arc::clone(id)).or_default().push(no);
         }
@@ -165,6 +173,7 @@ impl UnderWay {
             all: self.clone(),
             no,
             id,
+            weight,
         }
     }
 
@@ -178,6 +187,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut ids = self.all.lock();
         ids.count -= 1;
+        ids.weight -= self.weight;
         let Some(id) = &self.id else { return };
         if let Some(calls) = ids.calls.get_mut(id) {
             calls.retain(|no| *no != self.no);

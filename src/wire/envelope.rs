@@ -16,42 +16,59 @@ pub(super) const NULL: &str = "null";
 
 /// One frame's content.
 #[derive(Debug)]
-pub(super) enum Message<'a> {
+pub enum Message<'a> {
+    /// One call, or what is none.
     Single(Entry<'a>),
+    /// Several, at least one, to be answered together.
     Batch(Vec<Entry<'a>>),
 }
 
 /// One element of it.
 #[derive(Debug)]
-pub(super) enum Entry<'a> {
+pub enum Entry<'a> {
+    /// A request or a notification.
     Call(Incoming<'a>),
     /// An answer of the client's: nobody asked it anything.
     Answer,
-    /// To be answered with `error` under `id`.
+    /// Neither: to be answered with `error` under `id`.
     Invalid {
+        /// Its id as it was written; `null` where it has none that can be told.
         id: &'a str,
+        /// What is wrong with it.
         error: RpcError,
     },
 }
 
 /// A request, or without an id a notification.
 #[derive(Debug)]
-pub(super) struct Incoming<'a> {
+pub struct Incoming<'a> {
     /// As it was written.
     pub id: Option<&'a str>,
+    /// What is asked for; nobody has looked whether there is such a method.
     pub method: String,
+    /// An object or a list, as it was written; `null` is none.
     pub params: Option<&'a RawValue>,
 }
 
-/// Reads a message; an error is answered with id null.
-pub(super) fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<Message<'a>, RpcError> {
+/// Reads a message.
+///
+/// # Errors
+/// -32700 or -32600 for what is answered as a whole, with id null.
+pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<Message<'a>, RpcError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         RpcError::parse_error(format!("not UTF-8 at byte {}", error.valid_up_to()))
     })?;
-    if deeper_than(bytes, bounds.json_depth) {
+    let shape = Shape::of(bytes, bounds.json_depth);
+    if shape.depth > bounds.json_depth {
         return Err(RpcError::parse_error(format!(
             "nested deeper than {} levels",
             bounds.json_depth
+        )));
+    }
+    if shape.values > bounds.json_values {
+        return Err(RpcError::parse_error(format!(
+            "it holds {} values, at most {} are taken together",
+            shape.values, bounds.json_values
         )));
     }
     let whole: &RawValue = serde_json::from_str(text).map_err(RpcError::parse_error)?;
@@ -78,32 +95,58 @@ pub(super) fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<Message<'a>, 
     ))
 }
 
-/// Whether brackets nest deeper than `levels`; strings are passed over. One scan, no recursion.
-fn deeper_than(bytes: &[u8], levels: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in bytes {
-        if in_string {
+/// How much room what is parsed takes beside its bytes, for each value.
+const VALUE_BYTES: usize = 64;
+
+/// What the parameters of a call weigh for as long as it is under way.
+pub(super) fn weight(params: Option<&RawValue>) -> usize {
+    params.map_or(0, |raw| {
+        let text = raw.get().as_bytes();
+        text.len() + VALUE_BYTES * Shape::of(text, usize::MAX).values
+    })
+}
+
+/// What is known of a text before it is parsed, by its brackets and commas.
+struct Shape {
+    depth: usize,
+    values: usize,
+}
+
+impl Shape {
+    /// Strings are passed over. One scan, no recursion; it ends where brackets nest deeper than `levels`.
+    fn of(bytes: &[u8], levels: usize) -> Self {
+        let mut shape = Self {
+            depth: 0,
+            values: 0,
+        };
+        let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+        for byte in bytes {
+            if in_string {
+                match byte {
+                    _ if escaped => escaped = false,
+                    b'\\' => escaped = true,
+                    b'"' => in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
             match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
+                b'"' => in_string = true,
+                b',' => shape.values += 1,
+                b'{' | b'[' => {
+                    shape.values += 1;
+                    depth += 1;
+                    shape.depth = shape.depth.max(depth);
+                    if depth > levels {
+                        break;
+                    }
+                }
+                b'}' | b']' => depth = depth.saturating_sub(1),
                 _ => {}
             }
-            continue;
         }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > levels {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+        shape
     }
-    false
 }
 
 fn entry<'a>(raw: &'a RawValue, bounds: &Bounds) -> Entry<'a> {

@@ -128,6 +128,11 @@ impl Intake {
         if self.under_way.count() >= self.bounds.requests {
             return to.error(RpcError::overloaded(self.bounds.requests as u64));
         }
+        let (weight, under_way) = (envelope::weight(params), self.under_way.weight());
+        if under_way > 0 && under_way.saturating_add(weight) > self.bounds.request_bytes {
+            let limit = self.bounds.request_bytes as u64;
+            return to.error(RpcError::overloaded_by_size(limit));
+        }
         let request = match self.service.ask(&method, params) {
             Ok(request) => request,
             Err(response) => return to.give(|id| table::under_id(*response, id)),
@@ -136,7 +141,7 @@ impl Intake {
             return to.error(RpcError::waits_in_batch(&method));
         }
         self.last += 1;
-        let ticket = self.under_way.enter(self.last, id.map(Arc::from));
+        let ticket = self.under_way.enter(self.last, id.map(Arc::from), weight);
         let responder = Responder::new(to, ticket);
         taken.calls.push(Call {
             no: self.last,

@@ -10,7 +10,7 @@ use super::ends::{End, Ends};
 use super::intake::Intake;
 use super::{Arrival, Bounds, Framing};
 
-/// A buffer that grew over this for one long text is given back.
+/// A buffer that grew over this for one long message is given back.
 const KEEP_BYTES: usize = 1 << 20;
 
 /// A connection under way.
@@ -21,6 +21,8 @@ pub(super) struct Link {
     intake: Intake,
     /// What was read and is not a whole frame yet, or was not taken in since too many answers are unread.
     buffer: BytesMut,
+    /// Whether the buffer has grown over what is kept.
+    grown: bool,
     reading: Reading,
     /// The other side sends no more than it has sent.
     hung_up: bool,
@@ -63,6 +65,7 @@ impl Link {
             intake: Intake::new(bounds, connection.clone()),
             connection,
             buffer: BytesMut::new(),
+            grown: false,
             reading: Reading::Ready,
             hung_up: false,
             writable: true,
@@ -129,7 +132,12 @@ impl Link {
             // What was not read yet was not looked at either.
             self.reading = Reading::Ready;
         }
+        self.grown |= self.buffer.len() > KEEP_BYTES;
         match self.frames(false, tell) {
+            Pause::NeedBytes if self.grown && self.buffer.len() <= KEEP_BYTES => {
+                self.grown = false;
+                self.buffer = BytesMut::from(&self.buffer[..]);
+            }
             Pause::NeedBytes => {}
             Pause::Full => self.reading = Reading::Stuck,
             Pause::Ended => self.end(tell),

@@ -25,6 +25,7 @@ pub use call::Responder;
 pub use codec::{Frame, FrameCodec, Framing, Style, encode};
 pub use connection::Connection;
 pub use ends::Ends;
+pub use envelope::{Entry, Incoming, Message, read};
 
 /// What one connection may ask for and leave unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +38,12 @@ pub struct Bounds {
     pub request_id_bytes: usize,
     /// Levels of nesting in a message.
     pub json_depth: usize,
+    /// Values in a message.
+    pub json_values: usize,
     /// Calls under way, waiting ones included.
     pub requests: usize,
+    /// Bytes of the parameters of calls under way, each value counted as some more.
+    pub request_bytes: usize,
     /// Bytes unread over which [`Connection::offer`] refuses.
     pub unread_bytes: usize,
     /// Bytes of unread answers at which no more is read.

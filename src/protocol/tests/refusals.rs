@@ -210,6 +210,40 @@ fn wrong_parameters_are_named_with_the_field() {
 }
 
 #[test]
+fn a_text_that_no_parameter_needs_is_refused_before_it_is_repeated() {
+    let long = "\u{7f}".repeat(129 << 10);
+    for (method, params, field) in [
+        (
+            "session/get",
+            format!(r#"{{"sessionId":"{long}"}}"#),
+            "sessionId",
+        ),
+        ("run/list", format!(r#"{{"limit":"{long}"}}"#), "limit"),
+        (
+            "session/open",
+            format!(r#"{{"agent":{{"kind":"script","graceMs":"\"{long}"}}}}"#),
+            "agent",
+        ),
+    ] {
+        let error = parse(method, &params).unwrap_err();
+        let field_of_it = error.data.clone().unwrap_or_default()["field"].clone();
+        assert_eq!(field_of_it, field, "{error}");
+        assert!(error.message.contains("paramTextBytes"), "{error}");
+    }
+    // What is for an agent, or for nobody, may be long.
+    let prompt = format!(r#"{{"sessionId":"a","prompt":"{long}","_note":"{long}"}}"#);
+    parse("prompt", &prompt).unwrap();
+    let typed = format!(r#"{{"runId":"r","text":"{long}"}}"#);
+    parse("run/input", &typed).unwrap();
+    let error = parse(
+        "prompt",
+        &format!(r#"{{"sessionId":"a","prompt":["{long}"]}}"#),
+    )
+    .unwrap_err();
+    assert!(error.message.contains("is an object"), "{error}");
+}
+
+#[test]
 fn the_message_says_what_would_be_right() {
     for (method, params, part) in [
         ("prompt", r#"{"sessionId":"self","prompt":"x"}"#, "reserved"),
@@ -428,6 +462,7 @@ fn every_error_of_ours_has_the_code_and_kind_of_the_table() {
             "alreadyInitialized",
         ),
         (RpcError::overloaded(1), -32001, "overloaded"),
+        (RpcError::overloaded_by_size(1), -32001, "overloaded"),
         (RpcError::frame_too_large(1), -32015, "frameTooLarge"),
         (RpcError::cursor_expired("s:1"), -32011, "cursorExpired"),
         (RpcError::owner_lost(), -32012, "ownerLost"),

@@ -289,6 +289,41 @@ fn over_the_bound_of_calls_further_ones_are_refused_until_one_is_answered() {
 }
 
 #[test]
+fn over_the_bound_of_bytes_further_calls_are_refused_until_one_is_answered() {
+    let mut client = client(Bounds {
+        request_bytes: 20_000,
+        ..BOUNDS
+    });
+    let ask = |client: &mut Client, id: &str, text: &str| {
+        client.say(&format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"prompt","params":{{"sessionId":"s","prompt":"{text}"}}}}"#
+        ));
+    };
+    // One alone may have more: it would never be taken otherwise.
+    ask(&mut client, "1", &"x".repeat(30_000));
+    ask(&mut client, "2", "y");
+    assert_eq!(told(&client.hear()), ("2".into(), -32001));
+    answer(client.call(), 1);
+    assert_eq!(client.hear(), error("1", 1));
+    for id in ["3", "4", "5"] {
+        ask(&mut client, id, &"z".repeat(9_000));
+    }
+    let refused = client.hear();
+    assert_eq!(told(&refused), ("5".into(), -32001));
+    assert!(refused.contains("requestBytes"), "{refused}");
+    // What is small as a text and large once it is parsed counts as what it is.
+    answer(client.call(), 3);
+    assert_eq!(client.hear(), error("3", 3));
+    let many = vec![r#""r""#; 200].join(",");
+    client.say(&format!(
+        r#"{{"jsonrpc":"2.0","id":6,"method":"run/wait","params":{{"runIds":[{many}]}}}}"#
+    ));
+    assert_eq!(told(&client.hear()), ("6".into(), -32001));
+    answer(client.call(), 4);
+    assert_eq!(client.hear(), error("4", 4));
+}
+
+#[test]
 fn a_slow_reader_is_offered_nothing_more_until_it_has_read() {
     let mut client = client(BOUNDS);
     client.ask("1", "run/get");

@@ -6,7 +6,9 @@ pub(super) const BOUNDS: Bounds = Bounds {
     batch: 256,
     request_id_bytes: 256,
     json_depth: 128,
+    json_values: 65_536,
     requests: 2_000,
+    request_bytes: 64 << 20,
     unread_bytes: 1 << 20,
     unread_answer_bytes: 32 << 20,
 };
@@ -121,6 +123,15 @@ fn nesting_is_counted_outside_of_strings_and_never_overflows_the_stack() {
     assert_eq!(word("[".repeat(1 << 20).as_bytes()), "-32700");
     let text = format!(r#"{{"jsonrpc":"2.0","method":"\"{}"}}"#, "[".repeat(1000));
     assert!(word(text.as_bytes()).starts_with("- \"[[["));
+}
+
+#[test]
+fn values_are_counted_outside_of_strings() {
+    let of = |values: usize| format!("[[{}]]", vec!["1"; values].join(","));
+    assert_eq!(word(of(BOUNDS.json_values - 1).as_bytes()), "null -32600");
+    assert_eq!(word(of(BOUNDS.json_values).as_bytes()), "-32700");
+    let text = format!(r#"["{}"]"#, ",[{".repeat(BOUNDS.json_values));
+    assert_eq!(word(text.as_bytes()), "null -32600");
 }
 
 #[test]
