@@ -256,7 +256,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     };
-                    if std::mem::replace(&mut seen[place], true) {
+                    if std::mem::replace(&mut seen[place], true) && members.duplicate != Some("id")
+                    {
                         members.duplicate = Some(name);
                     }
                     let value = map.next_value::<&RawValue>()?;

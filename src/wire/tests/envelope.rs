@@ -71,6 +71,10 @@ fn every_message_is_told_for_what_it_is() {
             r#"{"jsonrpc":"2.0","id":7,"method":"a","method":"b"}"#,
             "7 -32600",
         ),
+        (
+            r#"{"jsonrpc":"2.0","id":7,"id":8,"method":"a","method":"b"}"#,
+            "null -32600",
+        ),
         (r#"{"jsonrpc":"2.0","id":7,"result":1}"#, "answer"),
         (r#"{"jsonrpc":"2.0","id":null,"error":{}}"#, "answer"),
         ("5", "null -32600"),
