@@ -258,6 +258,14 @@ impl FrameCodec {
     }
 }
 
+const NO_HEADER: &str =
+    "a line is no header; send `Content-Length: N`, an empty line, and N bytes of JSON";
+
+/// Whether a header's name may hold this byte (a token, RFC 9110).
+fn in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 impl Head {
     fn add(&mut self, line: &[u8]) -> Result<(), &'static str> {
         self.headers += 1;
@@ -265,14 +273,14 @@ impl Head {
             return Err("there are too many headers");
         }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            return Err(
-                "a line is no header; send `Content-Length: N`, an empty line, and N bytes of JSON",
-            );
+            return Err(NO_HEADER);
         };
-        if !line[..colon]
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"content-length")
-        {
+        let name = line[..colon].trim_ascii();
+        if name.is_empty() || !name.iter().all(|byte| in_name(*byte)) {
+            // Above all a message without headers: taken for a header it would never be answered.
+            return Err(NO_HEADER);
+        }
+        if !name.eq_ignore_ascii_case(b"content-length") {
             return Ok(());
         }
         let value = line[colon + 1..].trim_ascii();

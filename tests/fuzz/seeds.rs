@@ -40,6 +40,7 @@ const BODIES: &[&str] = &[
     "Content-Type: json\r\n\r\n{}",
     "Content-Length: 300\r\n\r\nshort",
     "nonsense\r\n\r\nContent-Length: 2\r\n\r\n{}",
+    "Content-Length: 2\r\n\r\n{}{\"a\":1}\n",
     " \r\n\u{feff}\u{feff}\r\nContent-Length: 2\r\n\r\n{}",
 ];
 

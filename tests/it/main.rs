@@ -14,6 +14,7 @@ mod crash;
 mod disk;
 mod framing;
 mod harness;
+mod hostile;
 mod lanes;
 mod leaving;
 mod oneshot;

@@ -193,6 +193,10 @@ fn by_headers(mut text: &[u8], limit: usize) -> Vec<Frame> {
 fn header(line: &[u8]) -> Option<Option<u64>> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
+    let strange = |byte: &u8| !byte.is_ascii_graphic() || b"\"(),/:;<=>?@[\\]{}".contains(byte);
+    if name.is_empty() || name.iter().any(strange) {
+        return None;
+    }
     if !name.eq_ignore_ascii_case(b"content-length") {
         return Some(None);
     }

@@ -64,8 +64,9 @@ fn is_a_refusal(error: &RpcError, value: Option<&Value>) -> Verdict {
     })?;
     let field = error.data.as_ref().and_then(|data| data["field"].as_str());
     let named = field.is_some_and(|field| !field.is_empty());
-    // Where there is no object there is no field.
-    let nameless = field == Some("") && !value.is_some_and(Value::is_object);
+    // Where there is no object there is no field; and a field may have an empty name.
+    let fields = value.and_then(Value::as_object);
+    let nameless = field == Some("") && fields.is_none_or(|fields| fields.contains_key(""));
     hold(named || nameless, || {
         format!("no field is named: {error:?}")
     })

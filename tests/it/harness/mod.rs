@@ -16,8 +16,8 @@ use serde_json::Value;
 
 pub use finished::Finished;
 pub use processes::{command_line, is_root, lives, signal};
-#[allow(unused_imports, reason = "for tests whose sidecar dies under them")]
-pub use reader::Mailbox;
+#[allow(unused_imports, reason = "each for some of the tests that share this")]
+pub use reader::{Framing, Mailbox};
 pub use sidecar::Sidecar;
 pub use world::World;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::audit::Auditor;
 use super::{HARD_LIMIT, text};
@@ -30,6 +31,8 @@ pub struct Mailbox {
     pub log: Vec<String>,
     /// Answers by the JSON of their id.
     pub answers: BTreeMap<String, Value>,
+    /// How many answers came, by their id as it was written.
+    pub answered: BTreeMap<String, usize>,
     /// Completions by run.
     pub completions: BTreeMap<String, Value>,
     /// Output by run, its first bytes.
@@ -203,8 +206,22 @@ fn block(from: &mut impl BufRead) -> Frame {
     Ok(Some((body, bytes)))
 }
 
+/// The ids of the answers in a frame, byte for byte; what can't be read is the auditor's matter.
+fn ids_of_answers(frame: &[u8]) -> Vec<String> {
+    let all: Vec<BTreeMap<String, &RawValue>> = if frame.first() == Some(&b'[') {
+        serde_json::from_slice(frame).unwrap_or_default()
+    } else {
+        serde_json::from_slice(frame).into_iter().collect()
+    };
+    let ids = all.iter().filter_map(|said| said.get("id"));
+    ids.map(|id| id.get().to_owned()).collect()
+}
+
 impl Mailbox {
     fn receive(&mut self, frame: &[u8], bytes: usize) {
+        for id in ids_of_answers(frame) {
+            *self.answered.entry(id).or_default() += 1;
+        }
         for message in self.auditor.reads(frame, bytes) {
             if self.log.len() > 4_000 {
                 self.log.drain(..2_000);

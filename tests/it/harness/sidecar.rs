@@ -1,17 +1,19 @@
 //! One sidecar and the client that speaks with it.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::process::{ChildStdin, Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::audit::Auditor;
-use super::processes::{resident, signal, wait_gone};
+use super::processes::{forget_peak, peak, resident, signal, wait_gone};
 use super::reader::{Framing, Mailbox, Post};
 use super::world::World;
 use super::{HARD_LIMIT, Refusal, text};
@@ -42,7 +44,8 @@ impl Sidecar {
         Self::spawn_framed(world, command, Framing::Headers)
     }
 
-    fn spawn_framed(world: &World, mut command: Command, framing: Framing) -> Self {
+    /// The same in this framing.
+    pub fn spawn_framed(world: &World, mut command: Command, framing: Framing) -> Self {
         let mut child = command.spawn().unwrap();
         let post = Post::new(Auditor::new(world.ledger()));
         let (out, reader) = (child.stdout.take().unwrap(), post.clone());
@@ -86,6 +89,16 @@ impl Sidecar {
         resident(self.pid)
     }
 
+    /// The most memory that it had in use since [`Self::forget_peak`], in bytes.
+    pub fn peak(&self) -> u64 {
+        peak(self.pid)
+    }
+
+    /// Looks at the peak of what comes from here on.
+    pub fn forget_peak(&self) {
+        forget_peak(self.pid);
+    }
+
     /// What it has said to people so far.
     pub fn said(&self) -> String {
         self.stderr.lock().unwrap().clone()
@@ -114,6 +127,29 @@ impl Sidecar {
         self.write(bytes);
     }
 
+    /// Sends any bytes as the content of one frame.
+    pub fn send_body(&mut self, body: &[u8]) {
+        let frame = self.frame(body);
+        self.send_bytes(&frame);
+    }
+
+    /// Another handle of its standard input, for a thread that may have to wait.
+    pub fn input(&self) -> std::fs::File {
+        self.look(|mailbox| mailbox.auditor.asks_in_bytes());
+        let stdin = self.stdin.as_ref().expect("its input is open");
+        stdin.as_fd().try_clone_to_owned().unwrap().into()
+    }
+
+    /// Waits until it has read all that was sent.
+    pub fn has_read(&self) {
+        let stdin = self.stdin.as_ref().expect("its input is open");
+        let started = Instant::now();
+        while rustix::io::ioctl_fionread(stdin).unwrap() > 0 {
+            assert!(started.elapsed() < HARD_LIMIT, "it does not read");
+            thread::yield_now();
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("its input is open");
         stdin.write_all(bytes).unwrap();
@@ -121,14 +157,18 @@ impl Sidecar {
     }
 
     fn framed(&self, message: &Value) -> Vec<u8> {
+        self.frame(message.to_string().as_bytes())
+    }
+
+    /// Any bytes as the content of one frame.
+    pub fn frame(&self, body: &[u8]) -> Vec<u8> {
         match self.framing {
-            Framing::Lines => format!("{message}\n"),
+            Framing::Lines => [body, b"\n"].concat(),
             Framing::Headers => {
-                let body = message.to_string();
-                format!("Content-Length: {}\r\n\r\n{body}", body.len())
+                let head = format!("Content-Length: {}\r\n\r\n", body.len());
+                [head.as_bytes(), body].concat()
             }
         }
-        .into_bytes()
     }
 
     fn request(&self, method: &str, params: &Value) -> (Value, Vec<u8>) {
