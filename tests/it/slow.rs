@@ -56,43 +56,6 @@ fn a_reader_that_stops_stops_nothing_and_misses_no_completion() {
 }
 
 #[test]
-fn a_standard_error_that_nobody_reads_blocks_nothing() {
-    let world = World::new();
-    let mut command = world.turnlane(&["--log-level", "trace"]);
-    let (unread, full) = std::io::pipe().unwrap();
-    fill(&full);
-    command.stderr(full);
-    let mut sidecar = crate::harness::Sidecar::spawn(&world, command);
-    sidecar.open("s", "sh");
-    let prompts: Vec<_> = (0..50)
-        .map(|_| {
-            (
-                "prompt",
-                json!({"sessionId": "s", "prompt": "echo hi; echo ho >&2"}),
-            )
-        })
-        .collect();
-    let ids = sidecar.send_all(&prompts);
-    for id in &ids {
-        let accepted = sidecar.answer(id).unwrap();
-        sidecar.ended(text(&accepted["runId"]), "completed");
-    }
-    sidecar.leave();
-    drop(unread);
-}
-
-/// Fills a pipe to the last byte.
-fn fill(pipe: &std::io::PipeWriter) {
-    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-    let flags = fcntl_getfl(pipe).unwrap();
-    fcntl_setfl(pipe, flags | OFlags::NONBLOCK).unwrap();
-    for size in [4096, 1] {
-        while rustix::io::write(pipe, &vec![b'x'; size]).is_ok() {}
-    }
-    fcntl_setfl(pipe, flags).unwrap();
-}
-
-#[test]
 fn output_can_be_read_again_while_its_run_is_live() {
     let world = World::new();
     let mut sidecar = world.start();

@@ -97,6 +97,8 @@ fn a_frame_over_the_limit_is_skipped_without_being_held_and_the_connection_goes_
             );
         }
         assert!(victim.grown() < 4 << 20, "{} bytes", victim.grown());
+        let limits = victim.sidecar.ok("initialize", json!({}))["limits"].clone();
+        assert_eq!(limits["maxFrameBytes"], 100_000);
         // One byte less is taken.
         let body = stats("\"fits\"");
         let body = format!("{body}{}", " ".repeat(100_000 - body.len()));

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use turnlane::protocol::Request;
 
 use super::{Victim, in_both_framings};
+use crate::harness::World;
 
 /// Every method with all that it takes. What is named is not there, so that what is right does nothing.
 fn all() -> Vec<(&'static str, Value)> {
@@ -214,4 +215,40 @@ fn mistyped(
 
 fn same_kind(one: &Value, other: &Value) -> bool {
     std::mem::discriminant(one) == std::mem::discriminant(other)
+}
+
+#[test]
+fn values_that_no_prompt_can_have_are_refused_by_name() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("s", "script");
+    for (field, params) in [
+        ("prompt", json!({"sessionId": "s"})),
+        ("sessionId", json!({"prompt": "x"})),
+        (
+            "ifBusy",
+            json!({"sessionId": "s", "prompt": "x", "ifBusy": "perhaps"}),
+        ),
+        (
+            "timeoutMs",
+            json!({"sessionId": "s", "prompt": "x", "timeoutMs": -1}),
+        ),
+        (
+            "runId",
+            json!({"sessionId": "s", "prompt": "x", "runId": ""}),
+        ),
+        (
+            "runId",
+            json!({"sessionId": "s", "prompt": "x", "runId": "a\nb"}),
+        ),
+        (
+            "runId",
+            json!({"sessionId": "s", "prompt": "x", "runId": "x".repeat(129)}),
+        ),
+        ("sessionId", json!({"sessionId": "self", "prompt": "x"})),
+    ] {
+        let refusal = sidecar.refused("prompt", params, "invalidParams");
+        assert_eq!(refusal.data["field"], field, "{refusal:?}");
+    }
+    sidecar.leave();
 }
