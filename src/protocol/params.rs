@@ -58,10 +58,6 @@ pub(super) fn read<T: Params>(raw: Option<&str>) -> Result<T, RpcError> {
 
 /// The refusal of what serde could not take; `path` is `.` for the object itself.
 fn refusal(error: &serde_json::Error, path: &str) -> RpcError {
-    match error.classify() {
-        Category::Data => {}
-        Category::Syntax | Category::Eof | Category::Io => return RpcError::parse_error(error),
-    }
     let path = if path == "." { "" } else { path };
     let text = error.to_string();
     let why = text
@@ -74,7 +70,16 @@ fn refusal(error: &serde_json::Error, path: &str) -> RpcError {
     {
         Some(name) if path.is_empty() => RpcError::invalid_params(name, "is missing"),
         Some(name) => RpcError::invalid_params(&format!("{path}.{name}"), "is missing"),
-        None => RpcError::invalid_params(path, cut::shortened(why, 4 * NAME_BYTES)),
+        None => {
+            let why = cut::shortened(why, 4 * NAME_BYTES);
+            match error.classify() {
+                Category::Data => RpcError::invalid_params(path, why),
+                // It is JSON, as was seen before: a number where a word belongs, or half a character in a text.
+                Category::Syntax | Category::Eof | Category::Io => {
+                    RpcError::invalid_params(path, format!("is not of the right type: {why}"))
+                }
+            }
+        }
     }
 }
 

@@ -252,3 +252,36 @@ fn values_that_no_prompt_can_have_are_refused_by_name() {
     }
     sidecar.leave();
 }
+
+#[test]
+fn the_largest_numbers_are_numbers_and_no_clock_runs_over() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    let most = u64::MAX;
+    let agent = json!({
+        "kind": "command", "command": ["cat"], "graceMs": most, "startMs": most, "stallMs": most, "idleStopMs": most,
+    });
+    let opening = json!({"sessionId": "s", "agent": agent, "timeoutMs": most});
+    sidecar.ok("session/open", opening);
+    let prompt =
+        json!({"sessionId": "s", "prompt": "x", "timeoutMs": most, "queueTimeoutMs": most});
+    let run = sidecar.ok("prompt", prompt)["runId"].clone();
+    let wait = json!({"runId": run, "timeoutMs": most});
+    assert_eq!(sidecar.ok("run/wait", wait)["timedOut"], false);
+    sidecar.ended(crate::harness::text(&run), "completed");
+    for (method, params) in [
+        (
+            "session/wait",
+            json!({"sessionId": "s", "until": "settled", "timeoutMs": most}),
+        ),
+        ("run/list", json!({"before": most, "limit": most})),
+        ("session/list", json!({"limit": most})),
+    ] {
+        sidecar.ok(method, params);
+    }
+    let from = json!({"runId": run, "from": most});
+    // Of an ended run nothing is kept; whatever is said, nothing breaks.
+    let _ = sidecar.call("run/output", from);
+    sidecar.ok("shutdown", json!({"mode": "finish", "timeoutMs": most}));
+    sidecar.leave();
+}

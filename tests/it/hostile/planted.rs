@@ -2,8 +2,9 @@
 //! way, and the real binary with a weakened setting.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
 
-use super::{FRAMINGS, Victim, stats};
+use super::{FRAMINGS, Victim, pipes, stats};
 use crate::harness::{Framing, World};
 use crate::programs::has;
 
@@ -24,6 +25,9 @@ def read():
     return sys.stdin.buffer.read(int(head.split(b":")[1]))
 headers = sys.stdin.buffer.peek(1)[:1] != b"{"
 while body := read():
+    if broken == "must log":
+        sys.stderr.write("a line\n")
+        sys.stderr.flush()
     try: message = json.loads(body)
     except ValueError:
         if broken == "panics": sys.stderr.write("thread 'main' panicked at toy.rs\n")
@@ -49,15 +53,21 @@ while body := read():
     if broken == "answers twice" and raw.startswith('"'): say(answer)
 "#;
 
-/// An attack on the toy, and all checks; what they say, if they fail.
-fn attacked(broken: &str, framing: Framing) -> Result<(), String> {
-    let world = World::new().unaudited();
+/// The toy, broken in this way.
+fn toy(world: &World, broken: &str) -> Command {
     let mut command = world.program("python3");
     command.args(["-c", TOY, broken]);
     command
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// An attack on the toy, and all checks; what they say, if they fail.
+fn attacked(broken: &str, framing: Framing) -> Result<(), String> {
+    let world = World::new().unaudited();
+    let command = toy(&world, broken);
     let attack = || {
         let mut victim = Victim::of(&world, command, framing);
         victim.refuses(b"{nonsense", -32700);
@@ -131,4 +141,35 @@ fn a_count_of_values_that_is_raised_is_noticed_as_memory_that_is_not_flat() {
     });
     let said = said.expect_err("millions of values are parsed");
     assert!(said.contains("memory is not flat"), "{said}");
+}
+
+#[test]
+fn a_sidecar_that_goes_with_its_reader_or_with_its_log_is_noticed() {
+    if !has("python3") {
+        return;
+    }
+    // A toy dies of what it can't write.
+    let world = World::new().unaudited();
+    let said = said_by(|| pipes::outlives_its_reader(toy(&world, "no")));
+    let said = said.expect_err("it goes with its reader");
+    assert!(
+        said.contains("BrokenPipe") || said.contains("Broken pipe"),
+        "{said}"
+    );
+    for (broken, goes) in [("no", false), ("must log", true)] {
+        let mut command = toy(&world, broken);
+        let (unread, closed) = std::io::pipe().unwrap();
+        command.stderr(closed);
+        drop(unread);
+        let said = said_by(|| Victim::of(&world, command, Framing::Lines).unharmed());
+        assert_eq!(said.is_err(), goes, "{said:?}");
+    }
+}
+
+#[test]
+fn a_sidecar_that_reads_on_while_nobody_reads_its_answers_is_noticed() {
+    let world = World::configured("[limits]\nunread_answer_bytes = 1073741824\nrequests = 1000\n");
+    let said = said_by(|| pipes::stops_with_its_reader(&world, Framing::Lines));
+    let said = said.expect_err("it reads on");
+    assert!(said.contains("nobody reads the answers"), "{said}");
 }
