@@ -50,8 +50,8 @@ pub const FIXED: &[&str] = &[
     "keys",
 ];
 
-/// Bytes of a text in parameters: as many as one argument or variable of a program may have.
-pub const PARAM_TEXT_BYTES: u64 = 128 << 10;
+/// Bytes of a text in parameters: more than an argument or a variable of a program may have (128 KiB), however it is escaped.
+pub const PARAM_TEXT_BYTES: u64 = 1 << 20;
 
 limits! {
     /// Bytes of one incoming frame.

@@ -215,7 +215,7 @@ fn wrong_parameters_are_named_with_the_field() {
 
 #[test]
 fn a_text_that_no_parameter_needs_is_refused_before_it_is_repeated() {
-    let long = "\u{7f}".repeat(129 << 10);
+    let long = "\u{7f}".repeat((1 << 20) + 1);
     for (method, params, field) in [
         (
             "session/get",
