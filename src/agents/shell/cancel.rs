@@ -101,9 +101,12 @@ impl Cancel {
         }
     }
 
-    /// Does what is due.
-    pub(super) fn tick(&mut self, now: Instant, live: &mut Live) {
+    /// Does what is due. `reported`: the shell is on its way to its gate, and another interrupt would throw it off that.
+    pub(super) fn tick(&mut self, now: Instant, live: &mut Live, reported: bool) {
         match self.step {
+            Step::Interrupted(at) if at <= now && reported => {
+                self.step = Step::Interrupted(now + LOOK);
+            }
             Step::Interrupted(at) if at <= now => {
                 self.step = Step::Pressed;
                 // What does not end at an interrupt: a nested shell, an interpreter that waits for input.

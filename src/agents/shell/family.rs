@@ -113,7 +113,15 @@ impl Family {
         let source = self.special(".");
         let script = quoted(paths.script);
         let nothing = format!("{{ {}; }}", self.special(":"));
-        let back = self.report(run, "back;%d", Some(paths.gate));
+        let back = match self {
+            // Interrupted while it starts a pipeline, bash takes the first command of its hook for the rest of that: it waits for what it
+            // has started, and the command's code is that pipeline's.
+            Self::Bash => format!(
+                "{{ \\builtin set -- \"$?\"; }} 2>/dev/null; {}",
+                self.report(run, "back;%d", Some(("${1-130}", paths.gate)))
+            ),
+            Self::Zsh | Self::Sh => self.report(run, "back;%d", Some(("$?", paths.gate))),
+        };
         // Only at the shell's own prompt, and not where a script calls it.
         let (whose, own) = match self {
             Self::Bash => ("$$,${#BASH_SOURCE[@]}", format!("{},1", run.pid)),
@@ -161,7 +169,7 @@ impl Family {
         if run.status != 0 {
             text.push_str("__turnlane_code || ");
         }
-        let end = self.report(run, "end;%d", Some(paths.gate));
+        let end = self.report(run, "end;%d", Some(("$?", paths.gate)));
         let _ = write!(text, "{source} {script}; {end}; __turnlane() {nothing}");
         if self == Self::Sh {
             text.push_str("; \\command eval 'PS1=\"$ \"' 2>/dev/null");
@@ -170,16 +178,16 @@ impl Family {
         text
     }
 
-    /// A command that makes a report, after an end with the exit code, and then waits at the gate. It says nothing else, also where
+    /// A command that makes a report, and after an end tells its exit code and waits at the gate. It says nothing else, also where
     /// commands are traced.
-    fn report(self, run: &Wrapping, words: &str, gate: Option<&Path>) -> String {
+    fn report(self, run: &Wrapping, words: &str, end: Option<(&str, &Path)>) -> String {
         let builtin = self.builtin();
         let mut text = format!("{builtin} printf '\\033{}{words}\\007'", run.mark);
-        if gate.is_some() {
-            text.push_str(" \"$?\"");
+        if let Some((code, _)) = end {
+            let _ = write!(text, " \"{code}\"");
         }
         text.push_str(" >|/dev/tty");
-        if let Some(gate) = gate {
+        if let Some((_, gate)) = end {
             let _ = write!(text, " && {} <{}", self.special(":"), quoted(gate));
         }
         if run.careful {

@@ -382,7 +382,8 @@ impl<'a> Playing<'a> {
             self.late = true;
             live.kill();
         }
-        self.cancel.tick(now, live);
+        let reported = matches!(self.phase, Phase::Reported(_));
+        self.cancel.tick(now, live, reported);
         self.keyboard.look(&live.terminal);
         if due(self.active_at) {
             self.tell_active();

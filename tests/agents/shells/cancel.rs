@@ -60,9 +60,13 @@ async fn what_waits_is_interrupted_and_the_shell_is_kept() {
 #[tokio::test]
 async fn a_pipeline_is_interrupted_while_it_is_being_started() {
     in_every_shell(|program| async move {
-        // bash can lose sight of one that it has only half started; then it takes the kill.
-        for _ in 0..10 {
-            cancelled(program, "echo ready; sleep 1000 | cat", "ready", Any).await;
+        for _ in 0..20 {
+            cancelled(program, "echo ready; sleep 1000 | cat", "ready", Kept).await;
+        }
+        // One that takes longer to start.
+        let long = format!("echo ready; sleep 1000{}", " | cat".repeat(30));
+        for _ in 0..5 {
+            cancelled(program, &long, "ready", Kept).await;
         }
     })
     .await;
