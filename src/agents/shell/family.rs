@@ -20,6 +20,8 @@ pub(super) struct Wrapping {
     pub(super) pid: i32,
     /// What every report of the run begins with.
     pub(super) mark: String,
+    /// What the prompt's own report begins with, in every run.
+    pub(super) prompt: String,
     /// The exit code of the run before.
     pub(super) status: i32,
     /// Whether the reports are made in a child, out of reach of a DEBUG trap.
@@ -132,14 +134,17 @@ impl Family {
             "__turnlane() {{ case {whose} in {own}) {back}; __turnlane() {nothing};; esac; }}; "
         );
         // A prompt that is shown without its hook tells that too: no builtin and no descriptor can be missing for that.
-        let shown = format!("\x1b{}lost;$$\x07", run.mark);
+        let shown = format!("\x1b{}lost;$$\x07", run.prompt);
         match self {
             Self::Bash => {
                 text.push_str(
                     "case ${PROMPT_COMMAND-} in __turnlane) ;; \
                      *) PROMPT_COMMAND=(__turnlane \"${PROMPT_COMMAND[@]}\");; esac; ",
                 );
-                let _ = write!(text, "\\builtin printf -v PS1 %s '{shown}' 2>/dev/null; ");
+                let _ = write!(
+                    text,
+                    "case ${{PS1-}} in '{shown}') ;; *) \\builtin printf -v PS1 %s '{shown}' 2>/dev/null;; esac; "
+                );
                 // What is typed to begin a run is nobody's history; and the history file is the user's own.
                 text.push_str("\\builtin unset HISTFILE; \\builtin set +o history; ");
             }
@@ -152,7 +157,7 @@ impl Family {
             Self::Sh => {
                 let _ = write!(
                     text,
-                    "\\command unset PS1 2>/dev/null; \\command eval 'PS1=\"\\$(__turnlane){}\"' 2>/dev/null; ",
+                    "\\command eval '\\unset PS1; PS1=\"\\$(__turnlane){}\"' 2>/dev/null; ",
                     shown.replace('$', "\\$")
                 );
             }
@@ -178,8 +183,8 @@ impl Family {
         text
     }
 
-    /// A command that makes a report, and after an end tells its exit code and waits at the gate. It says nothing else, also where
-    /// commands are traced.
+    /// A command that makes a report, and after an end tells its exit code and waits at the gate. An end says nothing else, also where
+    /// commands are traced; what is said before a start is nobody's output.
     fn report(self, run: &Wrapping, words: &str, end: Option<(&str, &Path)>) -> String {
         let builtin = self.builtin();
         let mut text = format!("{builtin} printf '\\033{}{words}\\007'", run.mark);
@@ -190,10 +195,10 @@ impl Family {
         if let Some((_, gate)) = end {
             let _ = write!(text, " && {} <{}", self.special(":"), quoted(gate));
         }
-        if run.careful {
-            format!("( {text}; ) 2>/dev/null")
-        } else {
-            format!("{{ {text}; }} 2>/dev/null")
+        match (run.careful, end) {
+            (true, _) => format!("( {text}; ) 2>/dev/null"),
+            (false, Some(_)) => format!("{{ {text}; }} 2>/dev/null"),
+            (false, None) => text,
         }
     }
 }

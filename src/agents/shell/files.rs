@@ -155,7 +155,7 @@ impl Files {
             self.next = self.next_gate().ok();
         }
         for page in [&mut self.wrapper, &mut self.script] {
-            let _ = page.write("");
+            let _ = page.clear();
         }
     }
 }
@@ -196,6 +196,13 @@ impl Page {
             self.file.set_len(bytes)?;
         }
         self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Empties what is there.
+    fn clear(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.bytes = 0;
         Ok(())
     }
 }

@@ -68,6 +68,11 @@ impl Reports {
         }
     }
 
+    /// What the report of a shown prompt begins with, after the escape character: it is the same in every run, and names none.
+    pub(super) fn prompt_mark(nonce: &str) -> String {
+        Self::mark(nonce, 0)
+    }
+
     /// What a run's reports begin with, after the escape character.
     pub(super) fn mark(nonce: &str, run: u64) -> String {
         format!("{NUMBER}{nonce};{run};")

@@ -177,8 +177,11 @@ impl<'a> Playing<'a> {
                 pieces.push(Piece::Output(live.reports.rest()));
             }
             for piece in pieces {
-                let own =
-                    matches!(&piece, Piece::Report { run, .. } if *run == self.turn.seq.get());
+                let number = self.turn.seq.get();
+                let own = matches!(
+                    &piece,
+                    Piece::Report { run, word, .. } if *run == number || matches!(word, Word::Lost(_))
+                );
                 match (piece, &self.phase) {
                     (
                         Piece::Report {
@@ -231,6 +234,7 @@ impl<'a> Playing<'a> {
         let run = Wrapping {
             pid: live.pid.as_raw_pid(),
             mark: Reports::mark(&live.nonce, self.turn.seq.get()),
+            prompt: Reports::prompt_mark(&live.nonce),
             status: live.status,
             careful: live.careful,
         };
@@ -281,6 +285,10 @@ impl<'a> Playing<'a> {
         let mut pieces = pieces.into_iter();
         while let Some(piece) = pieces.next() {
             match piece {
+                Piece::Report {
+                    word: Word::Lost(pid),
+                    ..
+                } if matches!(self.phase, Phase::Running) && live.is(pid) => self.lost(live),
                 Piece::Report { run, word, bytes } if run == self.turn.seq.get() => {
                     match (word, &self.phase) {
                         (Word::Start, Phase::Typed) => self.started(live),
@@ -297,9 +305,6 @@ impl<'a> Playing<'a> {
                             self.knock_at = Some(Instant::now() + KNOCK);
                             self.phase = Phase::Reported(claim);
                             return None;
-                        }
-                        (Word::Lost(pid), Phase::Running) if live.is(pid) => {
-                            self.lost(live);
                         }
                         // Repeated, or out of place.
                         (Word::Start | Word::End(_) | Word::Back(_) | Word::Lost(..), _) => {
