@@ -98,7 +98,13 @@ impl ByHand {
         let (control, theirs) = UnixStream::pair().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_turnlane"))
             .args(["__guard".as_ref(), lock.as_os_str()])
-            .args(["/", "sh", "-c", STUBBORN])
+            // It does not end by itself.
+            .args([
+                "/",
+                "sh",
+                "-c",
+                &format!("{STUBBORN}while :; do sleep 1000; done"),
+            ])
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::piped())
             .spawn()

@@ -177,10 +177,10 @@ impl<'a> Playing<'a> {
                 pieces.push(Piece::Output(live.reports.rest()));
             }
             for piece in pieces {
-                let number = self.turn.seq.get();
+                let (number, shell) = (self.turn.seq.get(), live.pid.as_raw_pid());
                 let own = matches!(
                     &piece,
-                    Piece::Report { run, word, .. } if *run == number || matches!(word, Word::Lost(_))
+                    Piece::Report { run, word, .. } if *run == number || *word == Word::Lost(shell)
                 );
                 match (piece, &self.phase) {
                     (
