@@ -73,13 +73,19 @@ fn what_is_steered_into_a_script_never_becomes_a_command() {
     let (world, mut sidecar, shells) = opened();
     for shell in shells {
         let file = world.path(&format!("touched-{shell}"));
-        let host = begun(&mut sidecar, shell, "echo ready; sleep 0.3", "ready");
+        let go = world.path(&format!("go-{shell}"));
+        let waiting = format!(
+            "echo ready; until test -e {}; do sleep 0.01; done",
+            go.display()
+        );
+        let host = begun(&mut sidecar, shell, &waiting, "ready");
         let steered = sidecar.prompt_with(
             shell,
             &format!("touch {}", file.display()),
             json!({"ifBusy": "steer"}),
         );
         assert_eq!(steered["steered"], true, "{shell}");
+        std::fs::write(&go, "").unwrap();
         sidecar.ended(&host, "completed");
         let folded = sidecar.ended(text(&steered["runId"]), "folded");
         assert_eq!(folded["into"], host.as_str());

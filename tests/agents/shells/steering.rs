@@ -73,9 +73,10 @@ async fn what_nobody_took_is_never_a_command() {
     in_every_shell(|program| async move {
         let mut shell = Session::new(program);
         for number in 0..20 {
-            shell.begin("echo ready; sleep 0.3");
+            shell.begin("echo ready; until test -e go; do sleep 0.01; done; rm go");
             shell.until("ready\n").await;
             shell.steer(100 + number, "touch steered");
+            std::fs::write(shell.file("go"), "").unwrap();
             let ended = shell.bench.ended().await;
             shell.coded("sleep", &ended, 0);
             assert_eq!(ended.taken, [seq(100 + number)]);

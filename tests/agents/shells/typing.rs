@@ -181,10 +181,11 @@ async fn keys_that_nobody_took_are_no_command() {
     in_every_shell(|program| async move {
         let mut shell = Session::new(program);
         for _ in 0..10 {
-            shell.begin("echo ready; sleep 0.05");
+            shell.begin("echo ready; until test -e go; do sleep 0.01; done; rm go");
             shell.until("ready\n").await;
             shell.type_text("touch typed\n\x04\x04").await.unwrap();
             shell.press(&["C-d", "Up", "Enter"]).await;
+            std::fs::write(shell.file("go"), "").unwrap();
             let ended = shell.bench.ended().await;
             shell.coded("sleep", &ended, 0);
             shell.is_sound().await;
