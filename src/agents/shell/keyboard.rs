@@ -15,7 +15,7 @@ const UNREAD_BYTES: usize = 1 << 20;
 const ECHO_WAIT: Duration = Duration::from_millis(60);
 /// How often it is looked at meanwhile.
 const ECHO_LOOK: Duration = Duration::from_millis(2);
-/// How long the echo stays off for an answer to a program that left it on.
+/// How long the echo stays off behind an answer to a program that left it on: the terminal takes a moment for what it was given.
 const ECHO_OFF: Duration = Duration::from_millis(5);
 
 /// A terminal's keyboard, in one run.
@@ -36,8 +36,10 @@ enum Answering {
     Silent,
     /// They wait for the echo to be turned off, or until the first time; it is looked at again at the second.
     Waiting(Instant, Instant),
-    /// They are typed without echo, which comes back at that time.
-    Hushed(Instant),
+    /// So many bytes of them have yet to be typed, without echo.
+    Hushed(usize),
+    /// They were typed without echo, which comes back at that time.
+    Typed(Instant),
 }
 
 impl Keyboard {
@@ -88,6 +90,12 @@ impl Keyboard {
 
     /// So much of it was typed.
     pub(super) fn typed(&mut self, bytes: usize) {
+        if let Answering::Hushed(left) = self.answering {
+            self.answering = match left.saturating_sub(bytes) {
+                0 => Answering::Typed(Instant::now() + ECHO_OFF),
+                left => Answering::Hushed(left),
+            };
+        }
         self.gone += bytes;
         if self.gone >= self.typed.len() {
             self.typed.clear();
@@ -98,8 +106,8 @@ impl Keyboard {
     /// When to look at the answers.
     pub(super) fn look_at(&self) -> Option<Instant> {
         match self.answering {
-            Answering::Silent => None,
-            Answering::Waiting(_, at) | Answering::Hushed(at) => Some(at),
+            Answering::Silent | Answering::Hushed(_) => None,
+            Answering::Waiting(_, at) | Answering::Typed(at) => Some(at),
         }
     }
 
@@ -114,20 +122,20 @@ impl Keyboard {
                     self.answering = Answering::Silent;
                 } else if now >= until {
                     terminal.set_echo(false);
+                    self.answering = Answering::Hushed(self.answers.len());
                     self.type_answers();
-                    self.answering = Answering::Hushed(now + ECHO_OFF);
                 } else {
                     self.answering = Answering::Waiting(until, now + ECHO_LOOK);
                 }
             }
-            Answering::Hushed(at) if now >= at => {
+            Answering::Typed(at) if now >= at => {
                 terminal.set_echo(true);
                 self.answering = Answering::Silent;
                 if !self.answers.is_empty() {
                     self.answer(&[]);
                 }
             }
-            Answering::Waiting(..) | Answering::Hushed(_) => {}
+            Answering::Waiting(..) | Answering::Hushed(_) | Answering::Typed(_) => {}
         }
     }
 
