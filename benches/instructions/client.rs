@@ -95,7 +95,9 @@ fn bounds() -> Bounds {
         batch: 256,
         request_id_bytes: 256,
         json_depth: 128,
+        json_values: PLENTY,
         requests: PLENTY,
+        request_bytes: PLENTY,
         unread_bytes: PLENTY,
         unread_answer_bytes: PLENTY,
     }

@@ -11,7 +11,6 @@ use crate::strace::{self, Fault, Point, Thread};
 use crate::told::Told;
 
 pub const LOOP: Thread = Thread::Named(&["loop"]);
-const WRITER: Thread = Thread::Named(&["turnlane-write"]);
 const WORLD: Thread = Thread::Named(&["world"]);
 
 /// The calls that reach the store's files.
@@ -116,17 +115,17 @@ fn kill_at_every_point(story: &Story, threads: &[Thread], few: usize) {
 
 #[test]
 fn a_kill_at_any_write_of_a_prompt() {
-    kill_at_every_point(&PROMPT, &[LOOP, WRITER, WORLD], 5);
+    kill_at_every_point(&PROMPT, &[LOOP, WORLD], 8);
 }
 
 #[test]
 fn a_kill_at_any_write_of_a_cancel() {
-    kill_at_every_point(&CANCEL, &[LOOP, WRITER, WORLD], 5);
+    kill_at_every_point(&CANCEL, &[LOOP, WORLD], 8);
 }
 
 #[test]
 fn a_kill_at_any_write_of_a_turns_end() {
-    kill_at_every_point(&TURNS_END, &[LOOP, WRITER, WORLD], 5);
+    kill_at_every_point(&TURNS_END, &[LOOP, WORLD], 8);
 }
 
 #[test]
@@ -141,7 +140,7 @@ fn a_kill_at_any_write_of_the_very_first_start() {
 
 #[test]
 fn a_kill_at_any_write_while_queued_runs_go_on_after_a_kill() {
-    kill_at_every_point(&REOPENING, &[LOOP, WRITER], 5);
+    kill_at_every_point(&REOPENING, &[LOOP], 8);
 }
 
 #[test]

@@ -24,6 +24,8 @@ mod kills;
 mod power;
 #[path = "../support/programs.rs"]
 mod programs;
+#[path = "../support/schema.rs"]
+mod schema;
 mod stage;
 mod stories;
 mod strace;

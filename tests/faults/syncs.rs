@@ -144,7 +144,6 @@ fn the_directory_of_a_new_store_is_synced_before_anything_is_in_it() {
 /// wait for it would be first.
 fn answers_after_its_sync(flags: &[&'static str]) -> bool {
     let mut stage = Stage::new().with_flags(flags);
-    let both = Thread::Named(&["loop", "turnlane-write"]);
     let point = |call: &str| Point {
         call: call.into(),
         nth: 1,
@@ -153,7 +152,7 @@ fn answers_after_its_sync(flags: &[&'static str]) -> bool {
     let played = PROMPT.play(
         &mut stage,
         &Told::default(),
-        both,
+        LOOP,
         Some((&at, Fault::Slow)),
         &[],
     );

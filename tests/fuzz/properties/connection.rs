@@ -3,8 +3,6 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -14,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio_util::codec::Decoder;
 use turnlane::protocol::Reply;
-use turnlane::wire::{Arrival, Frame, FrameCodec, Framing, Style, attach};
+use turnlane::wire::{Arrival, Ends, Frame, FrameCodec, Framing, Style, Switchboard};
 
 use super::envelope::{BOUNDS, One, Seen, see};
 use super::{Verdict, first, hold, pieces};
@@ -155,40 +153,46 @@ fn answers_in(frame: &[u8]) -> Result<Answers, String> {
 /// When a connection can't be made, or is stuck.
 pub fn answers_to(pieces: &[&[u8]]) -> Vec<u8> {
     let (ours, mut theirs) = UnixStream::pair().expect("there are sockets");
-    theirs
-        .set_read_timeout(Some(PATIENCE))
-        .expect("it has a time");
-    let (closed, told) = mpsc::channel();
-    let tell = Arc::new(move |arrival: Arrival| match arrival {
+    let ends = Ends::new(
+        ours.try_clone().expect("it can be shared").into(),
+        ours.into(),
+    );
+    let mut board = Switchboard::new().expect("there are descriptors");
+    let connected = board.connect(1, ends.expect("they are ends"), Framing::Auto, BOUNDS);
+    connected.expect("there is room for one");
+    let mut open = true;
+    for piece in pieces {
+        // A header block that can't be read ends the connection before all is written.
+        if theirs.write_all(piece).is_err() {
+            break;
+        }
+        turn(&mut board, &mut open, Duration::ZERO);
+    }
+    let _ = theirs.shutdown(Shutdown::Write);
+    while open {
+        turn(&mut board, &mut open, PATIENCE);
+    }
+    board.close(PATIENCE);
+    let mut said = Vec::new();
+    // Whoever leaves bytes unread resets the connection; what was said before that is there.
+    match theirs.read_to_end(&mut said) {
+        Ok(_) => said,
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => said,
+        Err(error) => panic!("the connection is stuck: {error}"),
+    }
+}
+
+/// One turn of the thread that serves it.
+fn turn(board: &mut Switchboard, open: &mut bool, at_most: Duration) {
+    board.wait(Some(at_most));
+    board.take(|_, arrival| match arrival {
         Arrival::Calls(calls) => {
             for call in calls {
                 call.responder.answer(Ok(Reply::Null));
             }
         }
         Arrival::Cancel(_) | Arrival::Drained => {}
-        Arrival::Closed => drop(closed.send(())),
+        Arrival::Closed => *open = false,
     });
-    let read = ours.try_clone().expect("it can be shared");
-    let link = attach(read, ours, Framing::Auto, BOUNDS, tell).expect("there are threads");
-    for piece in pieces {
-        // A header block that can't be read ends the connection before all is written.
-        if theirs.write_all(piece).is_err() {
-            break;
-        }
-    }
-    let _ = theirs.shutdown(Shutdown::Write);
-    let ending = thread::spawn(move || {
-        told.recv_timeout(PATIENCE)
-            .expect("the end of input is told");
-        link.close(PATIENCE);
-    });
-    let mut said = Vec::new();
-    let read = theirs.read_to_end(&mut said);
-    ending.join().expect("it ends");
-    // Whoever leaves bytes unread resets the connection; what was said before that is there.
-    match read {
-        Ok(_) => said,
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => said,
-        Err(error) => panic!("the connection is stuck: {error}"),
-    }
+    board.flush();
 }

@@ -135,7 +135,7 @@ impl Sidecar {
 
     /// Another handle of its standard input, for a thread that may have to wait.
     pub fn input(&self) -> std::fs::File {
-        self.look(|mailbox| mailbox.auditor.asks_in_bytes());
+        self.look(|mailbox| mailbox.auditor.asks_in_bytes(&[]));
         let stdin = self.stdin.as_ref().expect("its input is open");
         stdin.as_fd().try_clone_to_owned().unwrap().into()
     }
