@@ -301,18 +301,20 @@ impl Engine {
 
     /// Puts a run into its session's queue, at its place.
     pub(super) fn enqueue(&mut self, run: Run) {
+        let (seq, session) = (run.seq, run.session.clone());
+        let live = self.stand_in_line(run);
+        self.live.insert(seq, live);
+        self.refresh(&session);
+        self.touch(&session);
+    }
+
+    /// Puts a run into its session's queue; where it is then.
+    pub(super) fn stand_in_line(&mut self, run: Run) -> Live {
         let (seq, place, session) = (run.seq, run.place, run.session.clone());
         if let Some(ms) = run.queue_timeout_ms {
             self.timers
                 .set(Alarm::Queue(seq), self.now.mono.plus_ms(ms));
         }
-        self.live.insert(
-            seq,
-            Live {
-                session: session.clone(),
-                spot: Spot::Queued(place),
-            },
-        );
         let lane = self
             .lanes
             .get_mut(&session)
@@ -323,8 +325,10 @@ impl Engine {
         );
         let taken = lane.queue.insert(place, run);
         assert!(taken.is_none(), "two runs at one place");
-        self.refresh(&session);
-        self.touch(&session);
+        Live {
+            session,
+            spot: Spot::Queued(place),
+        }
     }
 
     /// A run's state and how many go before it.

@@ -38,11 +38,10 @@ impl Engine {
             out: Effects::default(),
             touched: BTreeSet::new(),
         };
-        for (session, traits) in snapshot.sessions {
-            engine
-                .lanes
-                .insert(session.id.clone(), Lane::dormant(session, traits));
-        }
+        let lanes = snapshot.sessions.into_iter();
+        engine.lanes = lanes
+            .map(|(session, traits)| (session.id.clone(), Lane::dormant(session, traits)))
+            .collect();
         for notify in snapshot.runs.iter().filter_map(|row| row.notify.clone()) {
             *engine.expecting.entry(notify).or_default() += 1;
         }
@@ -70,13 +69,12 @@ impl Engine {
                 .or_default()
                 .push(row);
         }
-        for row in others {
+        let (started, queued): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|row| row.started_at.is_some());
+        self.queue_all(queued);
+        for row in started {
             self.ids.insert(row.id.clone(), row.seq);
-            let (seq, stop, started) = (row.seq, row.stop, row.started_at.is_some());
-            if !started {
-                self.enqueue(row.into_run());
-                continue;
-            }
+            let (seq, stop) = (row.seq, row.stop);
             let fate = recovered_as(stop);
             let host = row.id.clone();
             let (outcome, reason, error) = fate.clone();
@@ -92,5 +90,16 @@ impl Engine {
                 self.fold(row.into_run(), &host, &fate);
             }
         }
+    }
+
+    /// The queued runs of a former life, in order. There may be very many: their maps are built whole, not run by run.
+    fn queue_all(&mut self, rows: Vec<RunRow>) {
+        self.ids = rows.iter().map(|row| (row.id.clone(), row.seq)).collect();
+        self.touched = rows.iter().map(|row| row.session.clone()).collect();
+        // Nothing can start: every session of a former life is dormant.
+        self.live = rows
+            .into_iter()
+            .map(|row| (row.seq, self.stand_in_line(row.into_run())))
+            .collect();
     }
 }
