@@ -178,3 +178,62 @@ fn the_shell_that_it_shows_keeps_its_directory_and_variables() {
     assert_eq!(last["params"]["text"], "/usr\n1\n");
     assert_eq!(last["params"]["exitCode"], 1);
 }
+
+/// Files of a test program, its folder's included.
+fn sources(program: &str) -> Vec<std::path::PathBuf> {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut folders = vec![tests.join(program)];
+    let mut files = vec![tests.join(format!("{program}.rs"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.retain(|file| file.exists());
+    files
+}
+
+/// Whether a filter chooses any test of a program: it stands in the name of a module or of a test.
+fn chooses(program: &str, filter: &str) -> bool {
+    filter.split("::").all(|part| {
+        sources(program).iter().any(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            let in_name = |line: &str| {
+                let name = ["fn ", "mod "].iter().find_map(|word| {
+                    let line = line.trim_start().trim_start_matches("pub ");
+                    line.strip_prefix(word)
+                });
+                name.is_some_and(|name| name.contains(part))
+            };
+            text.lines().any(in_name)
+        })
+    })
+}
+
+#[test]
+fn every_command_that_shows_a_promise_chooses_tests() {
+    let readme = readme();
+    let commands: Vec<&str> = readme
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| code.contains("cargo test --test "))
+        .collect();
+    assert!(commands.len() > 20, "{commands:#?}");
+    for command in commands {
+        let (_, rest) = command.split_once("--test ").unwrap();
+        let mut words = rest.split_whitespace();
+        let program = words.next().unwrap();
+        assert!(!sources(program).is_empty(), "{command}: no such program");
+        for filter in words {
+            assert!(chooses(program, filter), "{command}: no test is chosen");
+        }
+    }
+    // The check itself would notice a name that nothing has.
+    assert!(!chooses("it", "a_promise_that_nobody_tests"));
+}
