@@ -9,6 +9,9 @@ use super::text;
 use super::world::Ledger;
 use crate::schema::Judge;
 
+/// Longer lines are attacks on memory: read as values they would take gigabytes here as well.
+const JUDGED_BYTES: usize = 1 << 20;
+
 /// Bytes of the longest line, its end included; batches aside.
 const LINE_BYTES: usize = 64 << 10;
 
@@ -68,7 +71,8 @@ impl Auditor {
     /// Bytes leave, whatever they are: answers to unknown ids are fine from now on. Whole messages in lines are known all the same.
     pub fn asks_in_bytes(&mut self, bytes: &[u8]) {
         self.foreign = true;
-        for line in bytes.split(|byte| *byte == b'\n') {
+        let lines = bytes.split(|byte| *byte == b'\n');
+        for line in lines.filter(|line| line.len() <= JUDGED_BYTES) {
             let messages = match serde_json::from_slice(line) {
                 Ok(Value::Array(messages)) => messages,
                 Ok(message) => vec![message],

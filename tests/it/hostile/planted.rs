@@ -42,13 +42,19 @@ while body := read():
     if method == "prompt":
         runs += 1
         run = {"runId": "r%d" % runs, "sessionId": params["sessionId"]}
-        say('{"jsonrpc":"2.0","id":%s,"result":%s}' % (raw, json.dumps(run)))
+        accepted = {**run, "seq": runs, "state": "starting", "position": 0, "duplicate": False}
+        say('{"jsonrpc":"2.0","id":%s,"result":%s}' % (raw, json.dumps(accepted)))
         said = params["prompt"].removeprefix("say ") + "\n"
         run.update(seq=runs, outcome="completed", cursor="c", acceptedAt=0, endedAt=0, text=said, truncated=False, kind="prompt")
         for _ in range(2 if broken == "completes twice" else 1):
             say(json.dumps({"jsonrpc": "2.0", "method": "run/completed", "params": run}))
         continue
-    answer = '{"jsonrpc":"2.0","id":%s,"result":{"session":{"sessionId":"s"}}}' % raw
+    session = {"sessionId": "s", "agent": "script", "cwd": "/", "createdAt": 0, "state": "idle", "settled": True, "queued": 0, "clients": 1,
+        "inbox": {"pending": 0, "leased": 0}}
+    counts = ["ownerPid", "uptimeMs", "clients", "accepted", "ended", "commits", "droppedEvents", "droppedOutputBytes", "droppedLogLines"]
+    stats = {"role": "owner", "instanceId": "toy", "sessions": {}, "runs": {}, **{name: 0 for name in counts}}
+    result = stats if method == "stats" else {"session": session, "created": True, "recovered": 0}
+    answer = '{"jsonrpc":"2.0","id":%s,"result":%s}' % (raw, json.dumps(result))
     say(answer)
     if broken == "answers twice" and raw.startswith('"'): say(answer)
 "#;
