@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -90,6 +91,16 @@ impl Terminal {
     /// Reads what is there now; 0 when nothing is.
     pub(super) fn read_now(&self, buffer: &mut [u8]) -> usize {
         rustix::io::read(&self.screen, buffer).unwrap_or(0)
+    }
+
+    /// Whether something was shown that nobody has read.
+    pub(super) fn has_unread(&self) -> bool {
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut fds = [PollFd::new(&self.screen, PollFlags::IN)];
+        poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::IN)
     }
 
     /// Types as much as fits, waiting until some does. Nothing is lost when the future is dropped.

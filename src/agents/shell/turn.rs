@@ -126,7 +126,9 @@ impl<'a> Playing<'a> {
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
             let wake_at = self.wake_at();
-            let types = matches!(self.phase, Phase::Running) && !self.keyboard.waiting().is_empty();
+            let types = matches!(self.phase, Phase::Running)
+                && !self.probe.found()
+                && !self.keyboard.waiting().is_empty();
             let code = tokio::select! {
                 biased;
                 order = orders.recv(), if !self.released => {
@@ -288,7 +290,12 @@ impl<'a> Playing<'a> {
                 Piece::Report {
                     word: Word::Lost(pid),
                     ..
-                } if matches!(self.phase, Phase::Running) && live.is(pid) => self.lost(live),
+                } if matches!(self.phase, Phase::Running) && live.is(pid) => {
+                    match self.doubtful.filter(|_| self.probe.found()) {
+                        Some(code) => return Some(code),
+                        None => self.lost(live),
+                    }
+                }
                 Piece::Report { run, word, bytes } if run == self.turn.seq.get() => {
                     match (word, &self.phase) {
                         (Word::Start, Phase::Typed) => self.started(live),
@@ -299,7 +306,8 @@ impl<'a> Playing<'a> {
                             let mut behind: Vec<u8> = pieces.flat_map(Piece::into_bytes).collect();
                             behind.extend(live.reports.rest());
                             let claim = Claim::new(code, bytes, behind);
-                            if knock(files) {
+                            // One that was let through already has stood there: its report was only read too late for that.
+                            if self.probe.found() || knock(files) {
                                 return Some(self.settle(claim, live).await);
                             }
                             self.knock_at = Some(Instant::now() + KNOCK);

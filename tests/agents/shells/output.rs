@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use turnlane::agents;
 
 use super::{Session, in_every_shell, shown};
 
@@ -148,4 +151,46 @@ async fn an_end_is_seen_while_other_processes_are_being_started() {
     .await;
     done.store(true, Ordering::Relaxed);
     starting.await.unwrap();
+}
+
+/// The script has ended, and its shell has stood at its gate and been looked for there, before its report is read.
+#[tokio::test]
+async fn an_end_that_is_read_late_is_the_end_that_it_was() {
+    in_every_shell(|program| async move {
+        let mut shell = Session::new(program);
+        shell.is_sound().await;
+        // With so much unread by us, nothing more is read of the terminal.
+        let bytes = agents::CREDIT_BYTES - agents::CHUNK_BYTES + 1;
+        shell.begin(&format!("head -c {bytes} /dev/zero | tr '\\0' x; (exit 3)"));
+        let (mut held, mut count) = (Vec::new(), 0);
+        while count <= agents::CREDIT_BYTES - 2 * agents::CHUNK_BYTES {
+            let chunk = shell.bench.chunk().await;
+            count += chunk.bytes.len();
+            held.push(chunk);
+        }
+        // It is time that is tested: the gate is tried a second after the script's beginning, and thrice as late.
+        let late = tokio::time::sleep(Duration::from_millis(3_500));
+        tokio::pin!(late);
+        loop {
+            tokio::select! {
+                () = &mut late => break,
+                chunk = shell.bench.chunk() => {
+                    count += chunk.bytes.len();
+                    held.push(chunk);
+                }
+            }
+        }
+        drop(held);
+        let ended = shell.bench.ended().await;
+        assert_eq!(count + ended.output.len(), bytes, "{program}");
+        assert_eq!(
+            ended.ending.exit_code,
+            Some(3),
+            "{program}: {:?}",
+            ended.verdict
+        );
+        shell.is_sound().await;
+        shell.close().await;
+    })
+    .await;
 }

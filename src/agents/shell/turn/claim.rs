@@ -29,7 +29,7 @@ const LONG_SILENCE: Duration = Duration::from_secs(30);
 pub(super) struct Probe {
     at: Option<Instant>,
     pause: Duration,
-    /// One stood at the gate.
+    /// One stood at the gate, and was let through.
     found: bool,
 }
 
@@ -38,6 +38,11 @@ impl Probe {
     pub(super) fn begin(&mut self) {
         self.pause = SILENCE;
         self.at = Some(Instant::now() + SILENCE);
+    }
+
+    /// Whether the run's shell has stood at its gate and was let through: its script has ended.
+    pub(super) fn found(&self) -> bool {
+        self.found
     }
 
     /// When to look again.
@@ -73,16 +78,27 @@ impl Playing<'_> {
     pub(super) fn look_for_silence(&mut self, live: &mut Live, files: &mut Files) {
         let quiet = matches!(self.phase, Phase::Running) && !live.killed;
         if self.probe.found && quiet {
-            self.probe.at = None;
-            return self.lost(live);
+            // Whoever reads slowly has the report before him yet.
+            let waits = live.terminal.has_unread();
+            self.probe.at = waits.then(|| Instant::now() + SILENCE);
+            if !waits {
+                self.lost(live);
+            }
+            return;
         }
         if quiet && files.knock() == Knock::Opened {
-            self.probe.found = true;
+            self.let_through(live);
             self.probe.at = Some(Instant::now() + SILENCE);
             return;
         }
         self.probe.pause = (self.probe.pause * 2).min(LONG_SILENCE);
         self.probe.at = Some(Instant::now() + self.probe.pause);
+    }
+
+    /// The shell stood at its gate before its report was read. What it wrote before that is read yet; what is typed now is nobody's.
+    fn let_through(&mut self, live: &mut Live) {
+        live.terminal.reset();
+        self.probe.found = true;
     }
 
     /// Tries the gate again.
@@ -95,6 +111,12 @@ impl Playing<'_> {
         if live.killed {
             self.knock_at = None;
             return None;
+        }
+        if self.probe.found && matches!(self.phase, Phase::Running) {
+            let waits = live.terminal.has_unread();
+            self.knock_at = waits.then_some(now + DOUBT);
+            // If no other report has come, it was the doubtful one.
+            return self.doubtful.filter(|_| !waits);
         }
         let opened = files.knock() == Knock::Opened;
         match std::mem::replace(&mut self.phase, Phase::Running) {
@@ -113,8 +135,9 @@ impl Playing<'_> {
                 Box::pin(self.hear(&claim.behind, None, live, files)).await
             }
             Phase::Running | Phase::Typed if opened => {
-                live.terminal.reset();
-                self.doubtful
+                self.let_through(live);
+                self.knock_at = Some(now + DOUBT);
+                None
             }
             phase @ (Phase::Running | Phase::Typed) => {
                 self.phase = phase;
