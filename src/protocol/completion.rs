@@ -65,7 +65,7 @@ pub struct EndView {
     /// Why, when it was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// The agent's final answer, the last 32 KiB as encoded.
+    /// The agent's final answer, the last 32 KiB as encoded; empty for `interrupted`.
     pub text: Arc<str>,
     /// Whether `text` is only a part.
     pub truncated: bool,
