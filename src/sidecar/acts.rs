@@ -246,7 +246,7 @@ impl Core {
     }
 
     /// Tells a client what it missed: durable events from the log, in order, then the latest of everything else.
-    fn catch_up(&mut self, conn: ConnId) -> Result<(), StoreError> {
+    pub(crate) fn catch_up(&mut self, conn: ConnId) -> Result<(), StoreError> {
         let Some(mut owed) = self.hub.owed(conn) else {
             return Ok(());
         };

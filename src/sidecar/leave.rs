@@ -1,20 +1,22 @@
 //! Leaving: every way in which a client goes, and the end of the process in order and in bound.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::config::OnLastDisconnect;
 use super::core::{Core, Then};
 use super::hub::ConnId;
+use super::refuse::refuse_calls;
 use super::watch::Outside;
 use crate::engine::{Ask, Batch, Input, Ticket};
 use crate::protocol::RpcError;
 use crate::store::StoreError;
+use crate::wire::Arrival;
 
 /// The engine's answer to a leave that nobody asked for in words goes to this ticket.
 const OWN: Ticket = Ticket(0);
 /// How long processes of agents may take to go at the end; then their guards see to it.
 const DISMISS: Duration = Duration::from_secs(5);
-/// How long a client may take to read what is left for it.
+/// How long a client that is owed something may read nothing of it.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// How far the end has come.
@@ -96,6 +98,45 @@ impl Core {
         if !self.leaving.at_once {
             self.crew.dismiss(DISMISS);
         }
-        self.board.close(FLUSH);
+        let left = self.farewell();
+        self.board.close(left);
+    }
+
+    /// Tells every client all that it is still owed, for as long as it reads; at a second signal only for a moment. Returns how long
+    /// what is still to be written may take.
+    fn farewell(&mut self) -> Duration {
+        let refusal = RpcError::shutting_down();
+        let mut written = self.board.written();
+        let mut end = Instant::now() + FLUSH;
+        let mut drained = Vec::new();
+        loop {
+            self.board.flush();
+            self.board.take(|conn, arrival| match arrival {
+                Arrival::Drained => drained.push(ConnId(conn)),
+                Arrival::Calls(_) | Arrival::Cancel(_) | Arrival::Closed => {
+                    refuse_calls(arrival, &refusal);
+                }
+            });
+            for conn in drained.drain(..) {
+                if let Err(error) = self.catch_up(conn) {
+                    tracing::error!("what a client is owed can't be read: {error}");
+                    return Duration::ZERO;
+                }
+            }
+            self.board.flush();
+            if self.board.is_idle() {
+                return FLUSH;
+            }
+            if self.board.written() > written && !self.leaving.at_once {
+                written = self.board.written();
+                end = Instant::now() + FLUSH;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::warn!("a client does not read what it is owed: it is left without");
+                return Duration::ZERO;
+            }
+            self.board.wait(Some(left));
+        }
     }
 }

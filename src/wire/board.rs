@@ -184,6 +184,16 @@ impl Switchboard {
         }
     }
 
+    /// Bytes that the other sides have taken so far.
+    pub fn written(&self) -> u64 {
+        self.links.values().map(Link::written).sum()
+    }
+
+    /// Whether nothing is to be written, and nobody is to be offered anything again.
+    pub fn is_idle(&self) -> bool {
+        self.drained.is_empty() && !self.links.values().any(Link::is_writing)
+    }
+
     /// Writes what is queued, for at most so long, and ends every connection. What is sent afterwards is swallowed.
     pub fn close(&mut self, within: Duration) {
         let end = Instant::now() + within;

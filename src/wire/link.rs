@@ -27,6 +27,8 @@ pub(super) struct Link {
     /// The other side sends no more than it has sent.
     hung_up: bool,
     writable: bool,
+    /// Bytes that the other side has taken.
+    written: u64,
     writing: Option<Writing>,
     room: Vec<u8>,
 }
@@ -69,6 +71,7 @@ impl Link {
             reading: Reading::Ready,
             hung_up: false,
             writable: true,
+            written: 0,
             writing: None,
             room: Vec::new(),
         }
@@ -199,7 +202,10 @@ impl Link {
                 return low;
             }
             match self.ends.output.write(&self.room[writing.written..]) {
-                Ok(bytes @ 1..) => writing.written += bytes,
+                Ok(bytes @ 1..) => {
+                    writing.written += bytes;
+                    self.written += bytes as u64;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.writable = false,
                 Ok(0) | Err(_) => {
@@ -223,6 +229,11 @@ impl Link {
     /// Whether the other side took less than there is, and has to be waited for.
     pub fn is_blocked(&self) -> bool {
         !self.writable
+    }
+
+    /// Bytes that the other side has taken so far.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Whether something is on its way out.

@@ -56,6 +56,28 @@ fn a_reader_that_stops_stops_nothing_and_misses_no_completion() {
 }
 
 #[test]
+fn a_client_that_leaves_while_it_is_behind_reads_every_completion() {
+    let world = World::new();
+    let mut sidecar = world.start_with(&["--on-last-disconnect", "finish"]);
+    sidecar.open("flood", "sh");
+    sidecar.open("other", "script");
+    sidecar.pause(true);
+    let flood = json!({"sessionId": "flood", "runId": "flood", "prompt": "head -c 8000000 /dev/zero | tr '\\0' x"});
+    sidecar.send("prompt", flood);
+    for number in 0..200 {
+        let prompt = json!({"sessionId": "other", "runId": format!("o{number}"), "prompt": "repeat 400 some words"});
+        sidecar.send("prompt", prompt);
+    }
+    sidecar.close_stdin();
+    sidecar.pause(false);
+    sidecar.ended("flood", "completed");
+    for number in 0..200 {
+        sidecar.ended(&format!("o{number}"), "completed");
+    }
+    assert!(sidecar.wait_exit().success());
+}
+
+#[test]
 fn output_can_be_read_again_while_its_run_is_live() {
     let world = World::new();
     let mut sidecar = world.start();
