@@ -93,6 +93,15 @@ impl Session {
         self.path().join(name)
     }
 
+    /// A new named pipe in the session's folder, open for reading and writing: opening it waits for nobody.
+    fn fifo(&self, name: &str) -> std::fs::File {
+        let path = self.file(name);
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let mut both = std::fs::File::options();
+        both.read(true).write(true).open(path).unwrap()
+    }
+
     fn begin(&mut self, script: &str) {
         self.seq += 1;
         self.bench.begin(self.seq, script);

@@ -1,5 +1,6 @@
 //! A run's output is what its programs wrote.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -159,26 +160,24 @@ async fn an_end_that_is_read_late_is_the_end_that_it_was() {
     in_every_shell(|program| async move {
         let mut shell = Session::new(program);
         shell.is_sound().await;
-        // With so much unread by us, nothing more is read of the terminal.
+        // With so much unread by us, nothing more is read of the terminal: the end is made only then.
         let bytes = agents::CREDIT_BYTES - agents::CHUNK_BYTES + 1;
-        shell.begin(&format!("head -c {bytes} /dev/zero | tr '\\0' x; (exit 3)"));
-        let (mut held, mut count) = (Vec::new(), 0);
-        while count <= agents::CREDIT_BYTES - 2 * agents::CHUNK_BYTES {
+        let mut go = shell.fifo("go");
+        let script = format!("head -c {bytes} /dev/zero | tr '\\0' x; read go <go; (exit 3)");
+        shell.begin(&script);
+        let (mut held, mut credit, mut count) = (Vec::new(), 0, 0);
+        while credit <= agents::CREDIT_BYTES - agents::CHUNK_BYTES {
             let chunk = shell.bench.chunk().await;
+            credit += chunk.credit.as_ref().map_or(0, |kept| kept.num_permits());
             count += chunk.bytes.len();
             held.push(chunk);
         }
+        go.write_all(b"\n").unwrap();
         // It is time that is tested: the gate is tried a second after the script's beginning, and thrice as late.
         let late = tokio::time::sleep(Duration::from_millis(3_500));
-        tokio::pin!(late);
-        loop {
-            tokio::select! {
-                () = &mut late => break,
-                chunk = shell.bench.chunk() => {
-                    count += chunk.bytes.len();
-                    held.push(chunk);
-                }
-            }
+        tokio::select! {
+            () = late => {}
+            news = shell.bench.next() => panic!("{program}: {news:?} with {credit} bytes unread"),
         }
         drop(held);
         let ended = shell.bench.ended().await;
