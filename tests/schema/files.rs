@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::{Value, json};
 use turnlane::protocol::schema;
 
 use super::markdown;
@@ -89,6 +90,33 @@ fn a_stale_document_is_noticed_and_the_message_says_what_to_do() {
     assert_ne!(planted, now);
     let wanted = FILES[2].1(&planted);
     assert!(stale("README.md", &planted, &wanted).is_some());
+}
+
+/// Adds every schema that names a format, wherever it stands.
+fn formatted(part: &Value, found: &mut Vec<Value>) {
+    match part {
+        Value::Object(fields) => {
+            if fields.get("format").is_some_and(Value::is_string) {
+                found.push(part.clone());
+            }
+            fields.values().for_each(|one| formatted(one, found));
+        }
+        Value::Array(items) => items.iter().for_each(|one| formatted(one, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn no_format_is_named_that_a_validator_may_not_know() {
+    for document in [schema::messages(), schema::openrpc()] {
+        let mut found = Vec::new();
+        formatted(&document, &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+    }
+    let mut found = Vec::new();
+    let planted = json!({"oneOf": [{"type": "integer", "minimum": 0, "format": "uint64"}]});
+    formatted(&planted, &mut found);
+    assert_eq!(found.len(), 1);
 }
 
 #[test]

@@ -130,21 +130,24 @@ fn everywhere(schema: &mut Value, change: &mut impl FnMut(&mut Map<String, Value
     }
 }
 
-/// A default of null says nothing: absent is not always null. Whole numbers have an upper end.
+/// A default of null says nothing: absent is not always null. Whole numbers have two ends, and no format: validators do not agree on
+/// their names.
 fn only_what_is_meant(schema: &mut Value) {
     everywhere(schema, &mut |fields| {
         if fields.get("default") == Some(&Value::Null) {
             fields.remove("default");
         }
-        let most = match fields.get("format").and_then(Value::as_str) {
-            Some("uint32") => u64::from(u32::MAX),
-            Some("uint64" | "uint") => u64::MAX,
+        let (least, most): (Value, Value) = match fields.get("format").and_then(Value::as_str) {
+            Some("uint16") => (0.into(), u16::MAX.into()),
+            Some("uint32") => (0.into(), u32::MAX.into()),
+            Some("uint64" | "uint") => (0.into(), u64::MAX.into()),
+            Some("int32") => (i32::MIN.into(), i32::MAX.into()),
+            Some("int64") => (i64::MIN.into(), i64::MAX.into()),
             Some(_) | None => return,
         };
-        fields.entry("maximum").or_insert(most.into());
-        if fields["format"] == "uint" {
-            fields.insert("format".into(), "uint64".into());
-        }
+        fields.remove("format");
+        fields.entry("minimum").or_insert(least);
+        fields.entry("maximum").or_insert(most);
     });
 }
 
