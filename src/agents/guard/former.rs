@@ -3,6 +3,8 @@
 //! Every agent's environment names its store and carries the guards' mark, and what it starts inherits that. A process that still
 //! carries both when the store has a new owner belongs to a run that is over.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use super::tree;
 
 /// How long the sweep may take.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Room for an environment, at first: most are smaller, and are read in one go.
+const ENVIRONMENT_BYTES: usize = 16 << 10;
 
 /// Kills every process that an agent of this store started, until none is left. To be called by the store's owner, once the guards
 /// of earlier lives are gone and before it starts anything.
@@ -42,9 +46,11 @@ fn carriers(store: &Path) -> Vec<Pid> {
         return Vec::new();
     };
     let own = ancestors();
+    let mut environment = Vec::with_capacity(ENVIRONMENT_BYTES);
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| !own.contains(pid) && carries(*pid, store))
+        .filter(|pid| !own.contains(pid))
+        .filter(|pid| read(*pid, &mut environment) && carries(&environment, store))
         .filter_map(Pid::from_raw)
         .collect()
 }
@@ -62,11 +68,19 @@ fn ancestors() -> Vec<i32> {
     line
 }
 
-fn carries(pid: i32, store: &Path) -> bool {
+/// Reads a process's environment; `false` if it can't be read.
+fn read(pid: i32, environment: &mut Vec<u8>) -> bool {
+    environment.clear();
+    let file = File::open(format!("/proc/{pid}/environ"));
+    file.is_ok_and(|mut file| file.read_to_end(environment).is_ok())
+}
+
+fn carries(environment: &[u8], store: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt as _;
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else {
+    // Of all the processes of a machine hardly any name the mark at all.
+    if memchr::memmem::find(environment, super::MARK.as_bytes()).is_none() {
         return false;
-    };
+    }
     let value = |name: &[u8]| {
         environment
             .split(|byte| *byte == 0)
