@@ -38,6 +38,12 @@ fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+/// As many runs as there can be, live and ended: numbers are given once.
+fn at_most_stored(db: &Connection) -> Got<i64> {
+    let sql = "SELECT ifnull((SELECT max(seq) FROM runs) - (SELECT min(seq) FROM runs) + 1, 0)";
+    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
 impl Pruner {
     /// Keeps the count right.
     pub(super) fn note(&mut self, change: EndedBy) {
@@ -48,15 +54,17 @@ impl Pruner {
 
     /// How many runs are over the number to keep.
     fn excess(&mut self, db: &Connection, retention: Retention) -> Got<usize> {
+        let keep = i64::try_from(retention.keep_runs).unwrap_or(i64::MAX);
         let ended = match self.ended {
             Some(ended) => ended,
+            // A start does not wait for a count that can't matter.
+            None if at_most_stored(db)? <= keep => return Ok(0),
             None => {
                 let sql = "SELECT count(*) FROM runs INDEXED BY runs_ended \
                     WHERE ended_at IS NOT NULL";
                 *self.ended.insert(db.query_row(sql, [], |row| row.get(0))?)
             }
         };
-        let keep = i64::try_from(retention.keep_runs).unwrap_or(i64::MAX);
         Ok(usize::try_from(ended.saturating_sub(keep)).unwrap_or(0))
     }
 
