@@ -149,12 +149,14 @@ impl<'a, 'b> Columns<'a, 'b> {
 
     /// The next one, if it is not null and stands for something.
     fn parse<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> Got<Option<T>> {
-        let Some(text) = self.take::<Option<Arc<str>>>()? else {
+        let value = self.row.get_ref(self.next)?;
+        self.next += 1;
+        let Some(text) = value.as_str_or_null().map_err(rusqlite::Error::from)? else {
             return Ok(None);
         };
-        match parse(&text) {
+        match parse(text) {
             Some(value) => Ok(Some(value)),
-            None => Err(self.odd(&text)),
+            None => Err(self.odd(text)),
         }
     }
 
