@@ -300,7 +300,8 @@ fn run_alone(program: &str, path: &Path) -> Seen {
     let end = || Stdio::from(slave.try_clone().unwrap());
     let mut command = Command::new("setsid");
     command
-        .args(["--ctty", program])
+        // Signals that whoever runs the tests ignores (`nohup`) would stay ignored; under the agent they do not.
+        .args(["--ctty", "env", "--default-signal=HUP,INT,QUIT", program])
         .args((program == "zsh").then_some("-f"))
         .arg(path)
         .current_dir(std::env::temp_dir())
