@@ -124,6 +124,67 @@ fn says(message: &Value, shown: &Value) -> bool {
     }
 }
 
+/// The next completion of a wake run: the runs that it carried, and what it said.
+fn woken(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> (Value, String) {
+    loop {
+        let message: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        let params = &message["params"];
+        if message["method"] == "run/completed" && params["kind"] == "wake" {
+            let text = params["text"].as_str().unwrap().to_owned();
+            return (params["wake"]["runIds"].clone(), text);
+        }
+    }
+}
+
+#[test]
+fn three_children_wake_their_parent_once_also_when_it_all_dies_in_the_middle() {
+    let home = tempfile::tempdir().unwrap();
+    let blocks = blocks("json");
+    let first = blocks
+        .iter()
+        .position(|block| block.contains("chief"))
+        .unwrap();
+    let start = || {
+        let mut command = turnlane(home.path());
+        command.args(["stdio", "--store", "trio"]);
+        command.current_dir(home.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let mut child = start();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    input.write_all(blocks[first].as_bytes()).unwrap();
+    let (runs, text) = woken(&mut lines);
+    assert_eq!(runs, serde_json::json!(["a-1", "b-1", "c-1"]));
+    for said in ["one", "two", "three"] {
+        assert!(text.contains(&format!("\"text\":\"{said}\\n\"")), "{text}");
+    }
+
+    input.write_all(blocks[first + 1].as_bytes()).unwrap();
+    let done = r#""method":"run/completed","params":{"runId":"a-2""#;
+    while !lines.next().unwrap().unwrap().contains(done) {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let mut child = start();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    input.write_all(blocks[first + 2].as_bytes()).unwrap();
+    let (runs, text) = woken(&mut lines);
+    assert_eq!(runs.as_array().unwrap().len(), 3, "{text}");
+    for (run, outcome) in [
+        ("a-2", "completed"),
+        ("b-2", "interrupted"),
+        ("c-2", "interrupted"),
+    ] {
+        let line = text.lines().find(|line| line.contains(run)).unwrap();
+        assert!(line.contains(outcome), "{line}");
+    }
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
 #[test]
 fn its_first_command_streams_and_exits_as_it_says() {
     let home = tempfile::tempdir().unwrap();
@@ -236,4 +297,82 @@ fn every_command_that_shows_a_promise_chooses_tests() {
     }
     // The check itself would notice a name that nothing has.
     assert!(!chooses("it", "a_promise_that_nobody_tests"));
+}
+
+/// What differs from one time to the next: how long a run took.
+fn without_times(line: &str) -> String {
+    let words = line.split(' ').map(|word| {
+        let number = word.trim_end_matches("ms").trim_end_matches('s');
+        let is_time = number.len() < word.len() && number.chars().all(|c| c.is_ascii_digit());
+        if is_time { "TIME" } else { word }
+    });
+    words
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace("TIME TIME", "TIME")
+}
+
+#[test]
+fn its_commands_print_what_it_shows() {
+    let home = tempfile::tempdir().unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_turnlane"));
+    let path = format!(
+        "{}:{}",
+        program.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let transcript = &blocks("console")[0];
+    let mut lines = transcript.lines().peekable();
+    while let Some(command) = lines.next() {
+        let command = command.strip_prefix("$ ").unwrap();
+        let mut shown = Vec::new();
+        while let Some(line) = lines.next_if(|line| !line.starts_with("$ ")) {
+            shown.push(without_times(line));
+        }
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("exec 2>&1; {command}")])
+            .env("HOME", home.path())
+            .env("PATH", &path)
+            .env_remove("TURNLANE_STORE");
+        for name in ["XDG_STATE_HOME", "XDG_CONFIG_HOME"] {
+            shell.env(name, home.path().join(name));
+        }
+        let output = String::from_utf8(shell.output().unwrap().stdout).unwrap();
+        let real: Vec<String> = output.lines().map(without_times).collect();
+        assert_eq!(real, shown, "{command}");
+    }
+}
+
+#[test]
+fn a_woken_agent_is_told_what_it_shows() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = turnlane(home.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let asked = blocks("json").into_iter();
+    let asked: Vec<String> = asked
+        .filter(|block| block.contains("\"onCompletion\""))
+        .collect();
+    input.write_all(asked[0].as_bytes()).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let told = loop {
+        let message: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        if message["method"] == "run/completed" && message["params"]["kind"] == "wake" {
+            break message["params"]["text"].as_str().unwrap().to_owned();
+        }
+    };
+    // The nonce differs each time.
+    let words = |text: &str| -> String {
+        let nonce = text.split("<completions ").nth(1).unwrap();
+        let nonce = nonce.split('>').next().unwrap().to_owned();
+        let text = text.replace(&nonce, "NONCE");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(words(&told), words(&blocks("text")[0]));
+    drop(input);
+    assert!(child.wait().unwrap().success());
 }

@@ -233,6 +233,8 @@ impl World {
             Act::SessionChanged(session) => drop(self.changed.insert(session)),
             // What agents are told is not told to any.
             Act::InboxChanged(_)
+            | Act::DeadLetter(..)
+            | Act::WakeSkipped { .. }
             | Act::Begin { .. }
             | Act::Steer { .. }
             | Act::Stop(..)
@@ -264,9 +266,10 @@ impl World {
             queued: view.queued as u64,
             inbox: InboxView {
                 pending: view.pending,
-                leased: 0,
-                oldest: None,
+                leased: view.leased,
+                oldest: view.oldest,
             },
+            wake: view.wake.into(),
             clients: 1,
             run: (view.run).map(|(run_id, state)| RunUnderWay { run_id, state }),
         };
@@ -298,6 +301,7 @@ fn open(session: SessionId) -> OpenAsk {
             stall_ms: None,
             stall_cancels: false,
             permissions: PermissionPolicy::Ask,
+            prose: true,
         }),
         cwd: None,
         default_cwd: "/home/user/project".into(),
@@ -307,6 +311,9 @@ fn open(session: SessionId) -> OpenAsk {
         title: None,
         timeout_ms: None,
         permissions: None,
+        keep: None,
+        wake: None,
+        heartbeat: None,
         cancel_recovered: false,
     }
 }

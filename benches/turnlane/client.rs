@@ -119,6 +119,11 @@ impl Client {
     /// Asks and waits for the answer's result.
     pub fn ask(&mut self, method: &str, params: &Value) -> Outcome<Value> {
         self.call(method, params)?;
+        self.result()
+    }
+
+    /// The result in the answer that was read last.
+    pub fn result(&self) -> Outcome<Value> {
         let mut message: Value = serde_json::from_slice(self.link.last())?;
         Ok(message["result"].take())
     }

@@ -2,6 +2,7 @@
 
 mod command;
 mod guard;
+mod inbox;
 mod output;
 mod script;
 mod shell;
@@ -20,6 +21,7 @@ use crate::domain::{
 };
 
 pub use guard::{Guards, guard_main, terminal_main};
+pub use inbox::InboxFile;
 pub use script::script_main;
 pub(crate) use tail::Tail;
 pub(crate) use text::plain;
@@ -93,7 +95,7 @@ impl std::fmt::Debug for Told {
 }
 
 /// A turn to begin.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Turn {
     /// Its run.
     pub seq: Seq,
@@ -103,6 +105,8 @@ pub struct Turn {
     pub prompt: Prompt,
     /// The caller's trace context, `TRACEPARENT` where the run starts a process.
     pub traceparent: Option<Arc<str>>,
+    /// The completions of a wake run for an agent that reads no prose, `TURNLANE_INBOX` for as long as the run lasts.
+    pub inbox: Option<InboxFile>,
 }
 
 /// What an agent tells.
@@ -217,6 +221,8 @@ pub fn open(setup: Setup) -> Agent {
 fn launch(setup: &Setup, argv: Vec<String>, stdio: guard::Stdio) -> guard::Launch {
     let mut env = (*setup.env).clone();
     env.extend(setup.spec.env.clone());
+    // We may be part of somebody's wake run ourselves: that one's file is not ours to hand on.
+    env.remove(INBOX_VARIABLE);
     guard::Launch {
         argv,
         // A relative one is below the session's.
@@ -225,6 +231,9 @@ fn launch(setup: &Setup, argv: Vec<String>, stdio: guard::Stdio) -> guard::Launc
         stdio,
     }
 }
+
+/// Names the file of a wake run's completions.
+const INBOX_VARIABLE: &str = "TURNLANE_INBOX";
 
 /// A signal for a person: `signal 9 (SIGKILL)`.
 fn signal_words(signal: i32) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::operator::Operator;
 use crate::sidecar::{Flags, OnLastDisconnect};
 use crate::store::Durability;
 use crate::wire::Framing;
@@ -31,6 +32,8 @@ pub(super) enum Command {
     Run(Run),
     /// Print the protocol as a document: a JSON Schema of every message
     Schema(Schema),
+    #[command(flatten)]
+    Operator(Operator),
 }
 
 /// For every command.
@@ -77,7 +80,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAME")]
     pub(super) agent: Option<String>,
     /// The session to run in; without it a fresh one, closed afterwards
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = session)]
     pub(super) session: Option<String>,
     /// The run's id: the same id with the same prompt is the same run
     #[arg(long, value_name = "ID")]
@@ -89,7 +92,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "TIME", value_parser = limit)]
     pub(super) timeout: Option<Duration>,
     /// The session whose inbox gets the completion
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = session)]
     pub(super) parent: Option<String>,
     /// Print the run's id once it is durable, and leave it running
     #[arg(long)]
@@ -135,11 +138,24 @@ pub(super) enum LeaveArg {
     Finish,
 }
 
+/// A session's id; `self` is the one that this process runs in.
+pub(super) fn session(text: &str) -> Result<String, String> {
+    if text != "self" {
+        return Ok(text.to_owned());
+    }
+    match std::env::var("TURNLANE_SESSION") {
+        Ok(own) if !own.is_empty() => Ok(own),
+        Ok(_) | Err(_) => Err(
+            "it is the session that a command runs in, and TURNLANE_SESSION names none here".into(),
+        ),
+    }
+}
+
 /// A limit of time, at least a millisecond.
-fn limit(text: &str) -> Result<Duration, String> {
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
     let limit = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if limit < Duration::from_millis(1) {
-        return Err("a run takes longer than that; leave it out for no limit".into());
+        return Err("that is no time at all; leave it out for no limit".into());
     }
     Ok(limit)
 }

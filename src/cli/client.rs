@@ -6,6 +6,13 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use serde_json::{Value, json};
 
+/// The code of parameters that are wrong whatever the store holds.
+pub(super) const INVALID_PARAMS: i64 = -32_602;
+/// The code of what is not there.
+pub(super) const NOT_FOUND: i64 = -32_010;
+/// The kind of what we gave up ourselves.
+pub(super) const INTERRUPTED: &str = "interrupted";
+
 /// What reaches a one-shot command.
 #[derive(Debug)]
 pub(super) enum Incoming {
@@ -96,15 +103,15 @@ impl Client {
                     return answer(message);
                 }
                 Ok(Incoming::Message(message)) => self.early.push_back(message),
-                // Nothing has been accepted yet that could be cancelled.
+                // Whatever it was, nobody waits for it any more.
                 Ok(Incoming::Signal) => {
-                    return Err(refused(
-                        "interrupted",
-                        "interrupted before the run was accepted",
+                    return Err(Refused::ours(
+                        INTERRUPTED,
+                        "interrupted before it was answered",
                     ));
                 }
                 Ok(Incoming::Closed) | Err(_) => {
-                    return Err(refused("storeUnavailable", "the store failed"));
+                    return Err(Refused::ours("storeUnavailable", "the store failed"));
                 }
             }
         }
@@ -125,6 +132,15 @@ impl Client {
 }
 
 impl Refused {
+    /// What was found out here, without an answer.
+    pub(super) fn ours(kind: &str, message: &str) -> Self {
+        Self {
+            code: 0,
+            kind: kind.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
     /// The error as one JSON value.
     pub(super) fn to_json(&self) -> Value {
         json!({"error": {"code": self.code, "message": self.message, "data": {"kind": self.kind}}})
@@ -142,13 +158,5 @@ fn answer(mut message: Value) -> Result<Value, Refused> {
                 .to_owned(),
             message: error["message"].as_str().unwrap_or_default().to_owned(),
         }),
-    }
-}
-
-fn refused(kind: &str, message: &str) -> Refused {
-    Refused {
-        code: 0,
-        kind: kind.to_owned(),
-        message: message.to_owned(),
     }
 }

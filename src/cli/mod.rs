@@ -3,6 +3,9 @@
 mod args;
 mod client;
 mod detach;
+mod inside;
+mod operator;
+mod outcome;
 mod run;
 mod schema;
 mod serve;
@@ -18,6 +21,10 @@ use args::{Cli, Command};
 const OURS: u8 = 125;
 /// Exit status of a mistake in the flags or the configuration.
 const USAGE: u8 = 2;
+/// Exit status of a run that was cancelled.
+const CANCELLED: u8 = 130;
+/// Exit status of a run, or of a wait, whose time was over.
+const TIMED_OUT: u8 = 124;
 
 /// Runs the program.
 pub fn main(mut args: Vec<OsString>) -> ExitCode {
@@ -34,6 +41,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         Some(Command::Stdio(stdio)) => serve::stdio(&cli.common, &stdio),
         Some(Command::Run(run)) => run::run(&cli.common, run),
         Some(Command::Schema(asked)) => schema::print(&asked),
+        Some(Command::Operator(asked)) => operator::operate(&cli.common, asked),
     }
 }
 

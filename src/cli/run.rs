@@ -1,25 +1,16 @@
 //! `turnlane run`: one prompt, its output as it comes, its end as our own.
 
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{Common, Run};
-use super::client::{Client, Incoming, Refused};
-use super::{OURS, USAGE, detach, ours, say, usage};
-use crate::sidecar::{Config, Logging, Sidecar};
-
-/// The code of parameters that are wrong whatever the store holds.
-const INVALID_PARAMS: i64 = -32_602;
-/// Exit status of a run that was cancelled.
-const CANCELLED: u8 = 130;
-/// Exit status of a run whose time was over.
-const TIMED_OUT: u8 = 124;
+use super::client::{Client, INVALID_PARAMS, Incoming, Refused};
+use super::inside::{Failed, Ready};
+use super::outcome::{code, summary};
+use super::{OURS, USAGE, detach, ours, say};
 
 /// Runs one prompt.
 pub(super) fn run(common: &Common, run: Run) -> ExitCode {
@@ -30,15 +21,11 @@ pub(super) fn run(common: &Common, run: Run) -> ExitCode {
     if run.detach {
         return detach::detach(run.prompt.len(), &prompt);
     }
-    let config = match Config::load(&common.flags()) {
-        Ok(config) => config,
-        Err(why) => return usage(&why),
+    let ready = match Ready::new(common) {
+        Ok(ready) => ready,
+        Err(status) => return status,
     };
-    let logging = match Logging::start(&common.log_level, common.log_file.as_deref()) {
-        Ok(logging) => logging,
-        Err(why) => return usage(&why),
-    };
-    match serve(config, &logging, &run, &prompt) {
+    match serve(ready, &run, &prompt) {
         Ok(status) => status,
         Err(error) => ours(&error),
     }
@@ -54,18 +41,9 @@ fn prompt(run: &Run) -> io::Result<String> {
     Ok(prompt)
 }
 
-fn serve(
-    config: Config,
-    logging: &Logging,
-    run: &Run,
-    prompt: &str,
-) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let runtime = super::runtime()?;
-    let sidecar = Sidecar::start(config, Some(logging), runtime.handle().clone())?;
-    let (ours, theirs) = UnixStream::pair()?;
-    sidecar.attach(theirs.try_clone()?.into(), theirs.into(), true)?;
-    let mut client = Client::new(ours)?;
-    watch_signals(&runtime, &client)?;
+fn serve(ready: Ready, run: &Run, prompt: &str) -> Result<ExitCode, Failed> {
+    let mut inside = ready.enter()?;
+    let client = &mut inside.client;
     let mut one = OneShot {
         run,
         fresh: run.session.is_none(),
@@ -74,9 +52,9 @@ fn serve(
         quiet: false,
         unfinished: false,
     };
-    let status = match one.accept(&mut client, prompt) {
+    let status = match one.accept(client, prompt) {
         Ok(Some(ended)) => ended,
-        Ok(None) => one.follow(&mut client),
+        Ok(None) => one.follow(client),
         Err(refused) => {
             if run.json {
                 let _ = one.print(format!("{}\n", refused.to_json()).as_bytes(), false);
@@ -93,30 +71,8 @@ fn serve(
         // An end of the session that does not come is bounded by our leave.
         let _ = client.ask("session/close", &json!({"sessionId": one.session}));
     }
-    client.leave();
-    let ended = sidecar.join();
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    ended?;
+    inside.leave()?;
     Ok(status)
-}
-
-/// A first signal is told, a second one ends us: our guards end what runs.
-fn watch_signals(runtime: &tokio::runtime::Runtime, client: &Client) -> io::Result<()> {
-    let _inside = runtime.enter();
-    for kind in [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ] {
-        let (mut stream, told) = (signal(kind)?, client.sender());
-        runtime.spawn(async move {
-            stream.recv().await;
-            let _ = told.send(Incoming::Signal);
-            stream.recv().await;
-            std::process::exit(i32::from(CANCELLED));
-        });
-    }
-    Ok(())
 }
 
 /// One run and its way to the exit status.
@@ -154,7 +110,7 @@ impl OneShot<'_> {
                 json!(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1));
         }
         if let Some(parent) = &self.run.parent {
-            params["notify"] = json!(own(parent));
+            params["notify"] = json!(parent);
         }
         let accepted = client.ask("prompt", &params)?;
         self.id = accepted["runId"].as_str().unwrap_or_default().to_owned();
@@ -202,7 +158,6 @@ impl OneShot<'_> {
         let mut params = Map::new();
         let mut known = false;
         if let Some(session) = &self.run.session {
-            let session = own(session);
             params.insert("sessionId".into(), json!(session));
             known = match client.ask("session/get", &json!({"sessionId": session})) {
                 Ok(_) => true,
@@ -220,7 +175,7 @@ impl OneShot<'_> {
             params.insert("cwd".into(), json!(cwd));
         }
         if let Some(parent) = self.run.parent.as_ref().filter(|_| !known) {
-            params.insert("parent".into(), json!(own(parent)));
+            params.insert("parent".into(), json!(parent));
         }
         Ok(Value::Object(params))
     }
@@ -299,7 +254,7 @@ impl OneShot<'_> {
             }
             say(&summary(params));
         }
-        Some(status(params))
+        Some(ExitCode::from(code(params)))
     }
 
     fn print(&mut self, bytes: &[u8], to_stderr: bool) -> io::Result<()> {
@@ -316,14 +271,6 @@ impl OneShot<'_> {
     }
 }
 
-/// `self` is the session that called us.
-fn own(session: &str) -> String {
-    match (session, std::env::var("TURNLANE_SESSION")) {
-        ("self", Ok(own)) => own,
-        _ => session.to_owned(),
-    }
-}
-
 /// The raw bytes of a `run/output`.
 fn bytes(params: &Value) -> Vec<u8> {
     if let Some(text) = params["text"].as_str() {
@@ -333,98 +280,4 @@ fn bytes(params: &Value) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD
         .decode(coded)
         .unwrap_or_default()
-}
-
-/// A completion in one line.
-fn summary(completion: &Value) -> String {
-    let mut line = completion["outcome"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    if let Some(reason) = completion["reason"].as_str() {
-        line += &format!(" ({reason})");
-    }
-    if let Some(message) = completion["error"]["message"].as_str() {
-        line += &format!(": {message}");
-    } else if let Some(code) = completion["exitCode"].as_i64() {
-        line += &format!(", exit {code}");
-    }
-    let began = completion["startedAt"]
-        .as_i64()
-        .or(completion["acceptedAt"].as_i64());
-    if let (Some(began), Some(ended)) = (began, completion["endedAt"].as_i64()) {
-        let took = Duration::from_millis(u64::try_from(ended - began).unwrap_or(0));
-        line += &format!(", {}", humantime::format_duration(took));
-    }
-    format!(
-        "{line} [{}]",
-        completion["runId"].as_str().unwrap_or_default()
-    )
-}
-
-/// A completion as an exit status.
-fn status(completion: &Value) -> ExitCode {
-    ExitCode::from(code(completion))
-}
-
-fn code(completion: &Value) -> u8 {
-    let own = completion["exitCode"]
-        .as_i64()
-        .and_then(|code| u8::try_from(code & 0xff).ok());
-    match completion["outcome"].as_str() {
-        Some("cancelled") => CANCELLED,
-        Some("timedOut") => TIMED_OUT,
-        Some("interrupted" | "folded") => OURS,
-        Some("completed") => own.unwrap_or(0),
-        Some("failed" | "exited") => own.unwrap_or(1),
-        Some(_) | None => OURS,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_commands_own_exit_code_is_the_status_whatever_the_outcome_is_called() {
-        for (outcome, own, status) in [
-            ("completed", json!(0), 0),
-            ("completed", json!(3), 3),
-            ("completed", Value::Null, 0),
-            ("exited", json!(0), 0),
-            ("exited", json!(7), 7),
-            ("exited", json!(137), 137),
-            ("failed", json!(2), 2),
-            ("failed", Value::Null, 1),
-            ("exited", Value::Null, 1),
-            ("cancelled", json!(130), CANCELLED),
-            ("timedOut", json!(137), TIMED_OUT),
-            ("interrupted", Value::Null, OURS),
-            ("folded", Value::Null, OURS),
-        ] {
-            let completion = json!({"outcome": outcome, "exitCode": own});
-            assert_eq!(code(&completion), status, "{completion}");
-        }
-    }
-
-    #[test]
-    fn a_completion_is_told_in_a_line() {
-        let failed = json!({
-            "runId": "r", "outcome": "completed", "exitCode": 3, "startedAt": 1_000, "endedAt": 1_250,
-        });
-        assert_eq!(summary(&failed), "completed, exit 3, 250ms [r]");
-        let exited = json!({
-            "runId": "r", "outcome": "exited", "exitCode": 4, "error": {"message": "the shell ended"},
-            "acceptedAt": 1_000, "endedAt": 1_001,
-        });
-        assert_eq!(summary(&exited), "exited: the shell ended, 1ms [r]");
-        let unfinished = json!({
-            "runId": "r", "outcome": "failed", "error": {"message": "the command is not finished"},
-            "acceptedAt": 1_000, "endedAt": 1_001,
-        });
-        assert_eq!(
-            summary(&unfinished),
-            "failed: the command is not finished, 1ms [r]"
-        );
-    }
 }

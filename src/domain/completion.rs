@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{RunId, RunKind, Seq, SessionId, Wall};
+use super::{RunId, RunKind, Seq, SessionId, WakeFacts, Wall};
 
 /// How a run ended; every run gets exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,10 @@ pub enum Reason {
     Stalled,
     /// The agent itself said that it was cancelled.
     Agent,
+    /// A wake took the place of a run whose agent waited for an answer.
+    Wake,
+    /// A wake found nothing to carry.
+    NothingPending,
 }
 
 /// What went wrong in a run that `failed` or `exited`.
@@ -110,6 +114,8 @@ pub struct Completion {
     pub into: Option<RunId>,
     /// The agent's own account of what it used, as JSON.
     pub usage: Option<Arc<str>>,
+    /// What made the run and what it carried, if it was a wake.
+    pub wake: Option<Box<WakeFacts>>,
     /// When it was accepted.
     pub accepted_at: Wall,
     /// When its agent was told to start; absent if it never was.

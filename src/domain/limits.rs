@@ -94,6 +94,28 @@ limits! {
     active_runs / "activeRuns" = 64;
     /// Completions that an inbox may hold or expect.
     inbox / "inbox" = 100_000;
+    /// Most completions of one delivery.
+    drain / "drain" = 1_000;
+    /// Milliseconds that a delivery's lease lasts unless it says so itself.
+    lease_ms / "leaseMs" = 30_000;
+    /// Failed deliveries after which a completion becomes a dead letter.
+    max_attempts / "maxAttempts" = 5;
+    /// Days that completions wait for a parent that was never opened.
+    absent_days / "absentDays" = 7;
+    /// Bytes of the reasons and prompts that join in one wake.
+    wake_joined_bytes / "wakeJoinedBytes" = 32 << 10;
+    /// Bytes of the completions' texts that one wake run carries.
+    wake_bytes / "wakeBytes" = 256 << 10;
+    /// Wake runs of one session in `wakeBurstMs`.
+    wake_burst / "wakeBurst" = 5;
+    /// Milliseconds in which at most `wakeBurst` wake runs of a session start.
+    wake_burst_ms / "wakeBurstMs" = 60_000;
+    /// Milliseconds until a session is woken again after a wake run that failed; each further failure doubles them.
+    wake_backoff_ms / "wakeBackoffMs" = 1_000;
+    /// Milliseconds that they grow to.
+    wake_backoff_max_ms / "wakeBackoffMaxMs" = 300_000;
+    /// Wakes of one session that wait for runs or for time.
+    scheduled_wakes / "scheduledWakes" = 1_000;
     /// Runs named by one wait.
     wait_runs / "waitRuns" = 1_000;
     /// Rows of one page of a list.

@@ -5,6 +5,7 @@
 mod agent;
 mod completion;
 mod ids;
+pub mod inbox;
 mod key;
 pub mod limits;
 mod run;
@@ -13,10 +14,12 @@ mod session;
 pub mod terminal;
 mod time;
 mod turn;
+pub mod wake;
 
 pub use agent::{AgentKind, AgentRef, AgentSpec, OnStall, PermissionPolicy, PromptInput};
 pub use completion::{Completion, FailKind, Failure, Outcome, Reason, Stop};
 pub use ids::{IdError, RunId, SessionId};
+pub use inbox::{DeadLetter, DeadWhy, DeliveryId, InboxEntry, Keep, Replaced};
 pub use key::Key;
 pub use limits::Limits;
 pub use run::{Ending, Prompt, Run, RunKind, RunState};
@@ -25,3 +28,4 @@ pub use session::{Session, SessionState};
 pub use terminal::{InputRefusal, TerminalInput, Typed};
 pub use time::{Mono, Now, Wall};
 pub use turn::{Choice, Question, Verdict};
+pub use wake::{Heartbeat, OnCompletion, ScheduledWake, Skip, WakeBusy, WakeFacts, WakePolicy};

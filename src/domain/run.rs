@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Completion, Failure, Outcome, PermissionPolicy, Reason, RunId, Seq, SessionId, Wall};
+use super::{
+    Completion, Failure, Outcome, PermissionPolicy, Reason, RunId, Seq, SessionId, WakeFacts, Wall,
+};
 
 /// What a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Prompt {
 pub enum RunKind {
     /// A client's prompt.
     Prompt,
+    /// A wake.
+    Wake,
 }
 
 /// The states of a run.
@@ -61,6 +65,8 @@ pub struct Run {
     pub permissions: Option<PermissionPolicy>,
     /// The caller's trace context (W3C `traceparent`), handed on to the agent.
     pub traceparent: Option<Arc<str>>,
+    /// What made it, if it is a wake.
+    pub wake: Option<Box<WakeFacts>>,
     /// When it was accepted.
     pub accepted_at: Wall,
     /// When its agent was told to start.
@@ -108,6 +114,7 @@ impl Run {
             error,
             into,
             usage: ending.usage,
+            wake: self.wake,
             accepted_at: self.accepted_at,
             started_at: self.started_at,
             ended_at: now,

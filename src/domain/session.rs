@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AgentRef, CancelMark, PermissionPolicy, SessionId, Wall};
+use super::{AgentRef, CancelMark, Heartbeat, Keep, PermissionPolicy, SessionId, WakePolicy, Wall};
 
 /// The states of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,16 @@ pub struct Session {
     pub timeout_ms: Option<u64>,
     /// What its permission requests do, where it says so itself.
     pub permissions: Option<PermissionPolicy>,
+    /// Which completions its inbox keeps.
+    pub keep: Keep,
+    /// How it is woken; absent, the defaults hold.
+    pub wake: Option<WakePolicy>,
+    /// In which rhythm it is woken, if in any.
+    pub heartbeat: Option<Heartbeat>,
+    /// Wake runs in a row since a client's prompt last started.
+    pub wake_streak: u32,
+    /// Whether a wake run of it was cancelled and nothing new has come since: nobody wakes it for what is in its inbox.
+    pub hushed: bool,
     /// Whether it is closed.
     pub closed: bool,
     /// Up to where its runs were cancelled.

@@ -30,6 +30,10 @@ impl Engine {
         if self.phase.refuses_work() {
             return Err(Fault::ShuttingDown);
         }
+        // The store does not know it as a run yet, but it will be one.
+        if self.scheduled.wakes.contains_key(&ask.run) {
+            return Err(Fault::RunIdConflict(ask.run));
+        }
         self.may_prompt(&ask)?;
         let notify = self.audience(&ask)?;
         let way = self.way(&ask)?;
@@ -100,6 +104,7 @@ impl Engine {
             queue_timeout_ms: ask.queue_timeout_ms,
             permissions: ask.permissions,
             traceparent: ask.traceparent,
+            wake: None,
             accepted_at: self.now.wall,
             started_at: into.map(|_| self.now.wall),
         };
@@ -181,8 +186,8 @@ impl Engine {
         if self.purged.contains(target) {
             return Ok(notify);
         }
-        let held = self.pending.get(target).copied().unwrap_or(0)
-            + self.expecting.get(target).copied().unwrap_or(0);
+        let (free, leased) = self.inboxes.counts(target);
+        let held = free + leased + self.expecting.get(target).copied().unwrap_or(0);
         if held >= self.limits.inbox {
             return Err(Fault::InboxFull {
                 session: target.clone(),

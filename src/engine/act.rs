@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::input::Ticket;
 use crate::domain::Question;
-use crate::domain::{Completion, EventNo, RunId, RunState, Seq, SessionId};
+use crate::domain::{
+    Completion, DeadLetter, DeliveryId, EventNo, Replaced, RunId, RunState, Seq, SessionId, Skip,
+    WakeFacts, Wall,
+};
 
 /// One thing to do in the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,19 @@ pub enum Act {
     SessionChanged(SessionId),
     /// Tell clients that an inbox is not what it was.
     InboxChanged(SessionId),
+    /// Tell clients and the log that a completion became a dead letter.
+    DeadLetter(Arc<DeadLetter>, EventNo),
+    /// Tell clients that a wake did not come to a run.
+    WakeSkipped {
+        /// The session.
+        session: SessionId,
+        /// Why it was to be woken.
+        reason: Arc<str>,
+        /// Why it was not.
+        skipped: Skip,
+        /// When it could be, where time helps.
+        retry_at: Option<Wall>,
+    },
     /// Tell an agent to begin a run.
     Begin {
         /// The run.
@@ -42,6 +58,8 @@ pub enum Act {
         session: SessionId,
         /// The caller's trace context.
         traceparent: Option<Arc<str>>,
+        /// What woke it, if it is a wake run: its prompt is made of this.
+        wake: Option<Box<Carried>>,
     },
     /// Hand the text of run `steered` to the agent of run `seq`.
     Steer {
@@ -119,6 +137,34 @@ pub enum Answer {
         /// Whether its time was over first.
         timed_out: bool,
     },
+    /// Completions were taken, or there was nothing to take.
+    Delivered(Box<Delivery>),
+    /// What became of each run of a delivery that was to be settled.
+    Acked {
+        /// Settled, now or before.
+        settled: Vec<RunId>,
+        /// Held by a newer delivery.
+        held: Vec<RunId>,
+        /// In no inbox any more, and nobody settled them.
+        gone: Vec<RunId>,
+    },
+    /// These runs of a delivery were given back.
+    Released(Vec<RunId>),
+    /// A delivery is held until then.
+    Extended(Wall),
+    /// These dead letters are back in an inbox.
+    Retried(Vec<RunId>),
+    /// These dead letters are gone for good.
+    Forgotten(Vec<RunId>),
+    /// What became of a wake.
+    Woken {
+        /// What it came to.
+        status: WakeStatus,
+        /// The run that it is, will be, or joined.
+        run: Option<RunId>,
+        /// When it will be due, or could be, where time helps.
+        retry_at: Option<Wall>,
+    },
     /// The answer was handed to the agent.
     Responded,
     /// The engine has stopped.
@@ -130,6 +176,68 @@ pub enum Answer {
         /// Runs that stay queued on disk.
         left: u64,
     },
+}
+
+/// Completions handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Whose inbox they are from.
+    pub session: SessionId,
+    /// What it is acknowledged by; absent when nothing was taken.
+    pub id: Option<DeliveryId>,
+    /// What was taken, oldest first.
+    pub entries: Vec<Delivered>,
+    /// What another could take now.
+    pub remaining: u64,
+    /// What others hold.
+    pub leased: u64,
+    /// Whether it was cut short since a line holds no more.
+    pub more: bool,
+    /// Until when it is held.
+    pub expires_at: Option<Wall>,
+    /// Whether the time to wait was over first.
+    pub timed_out: bool,
+}
+
+/// A completion handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The run.
+    pub run: RunId,
+    /// Which attempt it is.
+    pub attempt: u32,
+    /// What it took the place of.
+    pub replaced: Replaced,
+}
+
+/// What a wake run carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// What made it.
+    pub facts: WakeFacts,
+    /// The completions, oldest first.
+    pub entries: Vec<Delivered>,
+    /// How many runs that will notify the session are queued or under way.
+    pub under_way: u64,
+    /// How many completions stay in the inbox.
+    pub remaining: u64,
+    /// Bytes of a completion's text in what is rendered.
+    pub text_bytes: u32,
+}
+
+/// What a wake came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WakeStatus {
+    /// Its run has started.
+    Started,
+    /// Its run is queued.
+    Queued,
+    /// It joined one that waits.
+    Coalesced,
+    /// It will be due later.
+    Scheduled,
+    /// It is forgotten.
+    Skipped(Skip),
 }
 
 /// What a run was when it was cancelled.
@@ -217,6 +325,29 @@ pub enum Fault {
         session: SessionId,
         /// The limit.
         limit: u64,
+    },
+    /// No such delivery, or its lease is over.
+    DeliveryNotFound(DeliveryId),
+    /// What joins in one wake is too much.
+    WakeTooLarge {
+        /// The session.
+        session: SessionId,
+        /// The limit.
+        limit: u64,
+    },
+    /// Too many wakes wait for runs or time.
+    TooManyWakes {
+        /// The session.
+        session: SessionId,
+        /// The limit.
+        limit: u64,
+    },
+    /// The session's agent does not read prose: it can be woken only with a prompt.
+    NeedsPrompt {
+        /// The session.
+        session: SessionId,
+        /// The parameter that lacks it.
+        field: &'static str,
     },
     /// The question has been answered.
     AlreadyAnswered(RunId),

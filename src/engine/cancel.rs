@@ -55,6 +55,10 @@ impl Engine {
     }
 
     fn cancel_run(&mut self, run: RunId, known: bool) -> Result<(RunId, Was), Fault> {
+        // A wake that waits is no run yet: it is forgotten, and owes no completion.
+        if self.forget_wake(&run) {
+            return Ok((run, Was::State(RunState::Queued)));
+        }
         let Some((seq, live)) = self
             .ids
             .get(&run)

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    AgentRef, Ending, PermissionPolicy, Prompt, Question, RunId, Seq, Session, SessionId, Verdict,
+    AgentRef, DeadLetter, DeliveryId, Ending, EventNo, Heartbeat, Keep, PermissionPolicy, Prompt,
+    Question, RunId, Seq, Session, SessionId, Verdict, WakeBusy, WakeFacts, WakePolicy,
 };
 
 /// Names the asker of a question, so that its answer finds it. The engine only hands it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
+
+/// Names a client that holds deliveries. The engine only compares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder(pub u64);
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +42,9 @@ pub enum Input {
         report: Report,
     },
     /// No process of this session's agent is left.
-    Released {
-        /// The session.
-        session: SessionId,
-        /// How many unacknowledged completions of its runs lie in whose inbox; they vanish if it is purged.
-        owed: Vec<(SessionId, u64)>,
-    },
+    Released(SessionId),
+    /// A client is gone: what it holds of inboxes is offered again.
+    Left(Holder),
     /// So many clients are attached now.
     Clients(u32),
     /// Time has passed: what is due happens.
@@ -66,6 +68,8 @@ pub struct AgentTraits {
     pub stall_cancels: bool,
     /// What a permission request does.
     pub permissions: PermissionPolicy,
+    /// Whether it reads prose: any other is woken only with an explicit prompt.
+    pub prose: bool,
 }
 
 /// What a client asks for.
@@ -113,6 +117,30 @@ pub enum Ask {
         /// The chosen option.
         option: Arc<str>,
     },
+    /// Take completions from an inbox.
+    Drain(Box<DrainAsk>),
+    /// Settle what was delivered.
+    Ack(DeliveryAsk),
+    /// Give back what was delivered.
+    Release(DeliveryAsk),
+    /// Hold what was delivered for longer.
+    Extend {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// Milliseconds from now.
+        lease_ms: u64,
+    },
+    /// Put dead letters back into an inbox.
+    Retry {
+        /// Which.
+        letters: Vec<DeadLetter>,
+        /// Into this inbox; default the one that each was for.
+        parent: Option<SessionId>,
+    },
+    /// Remove dead letters for good.
+    Forget(Vec<DeadLetter>),
+    /// Wake a session.
+    Wake(Box<WakeAsk>),
     /// Stop the engine.
     Shutdown {
         /// Whether what is accepted ends first.
@@ -151,6 +179,92 @@ pub struct PromptAsk {
     pub traceparent: Option<Arc<str>>,
     /// How to open the session if there is none: the default agent.
     pub open: Option<OpenAsk>,
+}
+
+/// Completions to take from an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainAsk {
+    /// Whose.
+    pub session: SessionId,
+    /// Who takes them.
+    pub holder: Holder,
+    /// At most so many.
+    pub max: usize,
+    /// Milliseconds that they are held.
+    pub lease_ms: u64,
+    /// Whether they are settled at once.
+    pub auto: bool,
+    /// Only of these runs, once enough of them have ended.
+    pub until: Option<Group>,
+    /// Milliseconds to wait if there is nothing to take.
+    pub wait_ms: u64,
+    /// Whether a stored session or run names it as the one that is to be told: then it has an inbox, opened or not.
+    pub named: bool,
+}
+
+/// Runs of which so many must have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The runs.
+    pub runs: Vec<RunId>,
+    /// Those that have not ended as far as the store knows.
+    pub pending: Vec<RunId>,
+    /// How many of `pending` must still end.
+    pub need: usize,
+}
+
+/// Something to do to what was delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryAsk {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// From whose inbox.
+    pub session: SessionId,
+    /// The runs that it is to be done to, all of that delivery.
+    pub runs: Vec<DeliveredRun>,
+}
+
+/// A run of a delivery, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveredRun {
+    /// The run.
+    pub run: RunId,
+    /// The event that announced its completion.
+    pub no: EventNo,
+    /// Whether it was settled: it is known, and neither an inbox nor the dead letters hold it.
+    pub settled: bool,
+}
+
+/// A wake that a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WakeAsk {
+    /// Which session.
+    pub session: SessionId,
+    /// The run that it would be: the caller's id or a fresh one.
+    pub run: RunId,
+    /// What the store knows of that id.
+    pub prior: Option<PriorWake>,
+    /// Why.
+    pub reason: Arc<str>,
+    /// What its agent is to do.
+    pub prompt: Option<Arc<str>>,
+    /// Wakes of one key join while they wait.
+    pub key: Option<Arc<str>>,
+    /// What it does when the session is busy.
+    pub if_busy: WakeBusy,
+    /// Whether an empty inbox makes it pass.
+    pub only_if_pending: bool,
+    /// The runs that it waits for.
+    pub when: Option<Group>,
+}
+
+/// What the store knows of a run id that a caller chose for a wake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriorWake {
+    /// The run: of this id, or the one that a wake of this id joined.
+    pub run: RunId,
+    /// Its session, and what made it if it is a wake; absent while the wake that it joined is not due.
+    pub stored: Option<(SessionId, Option<Box<WakeFacts>>)>,
 }
 
 /// What the store knows of a run id that a caller chose.
@@ -218,6 +332,12 @@ pub struct OpenAsk {
     pub timeout_ms: Option<u64>,
     /// What its permission requests do.
     pub permissions: Option<PermissionPolicy>,
+    /// Which completions its inbox keeps.
+    pub keep: Option<Keep>,
+    /// How it is woken.
+    pub wake: Option<WakePolicy>,
+    /// In which rhythm it is woken; `Some(None)`: in none.
+    pub heartbeat: Option<Option<Heartbeat>>,
     /// Whether runs found queued are cancelled instead of started.
     pub cancel_recovered: bool,
 }

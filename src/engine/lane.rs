@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::input::{AgentTraits, Ticket};
+use super::waking::Waking;
 use crate::domain::Question;
 use crate::domain::{Mono, Reason, Run, RunState, Seq, Session, SessionState, Stop};
 
@@ -26,6 +27,8 @@ pub(super) struct Lane {
     pub(super) closing: Vec<Ticket>,
     /// Whether its close takes every trace away.
     pub(super) purging: bool,
+    /// What it remembers of its wakes.
+    pub(super) waking: Waking,
     /// Under which number it stands among the lanes that could start.
     pub(super) ready: Option<Seq>,
 }
@@ -116,6 +119,7 @@ impl Lane {
             releasing: false,
             closing: Vec::new(),
             purging: false,
+            waking: Waking::default(),
             ready: None,
         }
     }
@@ -156,6 +160,11 @@ impl Lane {
     /// Whether what is steered into its runs is typed into a terminal.
     pub(super) fn types(&self) -> bool {
         self.traits.is_some_and(|traits| traits.terminal)
+    }
+
+    /// Whether its agent makes sense of prose. One that was configured anew may not do so any more.
+    pub(super) fn reads_prose(&self) -> bool {
+        self.traits.is_some_and(|traits| traits.prose)
     }
 
     /// A place before everything that is queued.

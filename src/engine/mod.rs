@@ -10,11 +10,17 @@
 mod accept;
 mod act;
 mod cancel;
+mod carry;
 mod check;
+mod drain;
 mod effects;
+mod inbox;
 mod input;
+mod join;
 mod lane;
+mod names;
 mod permission;
+mod pulse;
 mod recovery;
 mod session;
 mod shutdown;
@@ -22,24 +28,31 @@ mod timers;
 mod turn;
 mod view;
 mod waits;
+mod wake;
+mod waking;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use crate::domain::{Choice, Question, Verdict};
-pub use act::{Act, Answer, Fault, Was};
+pub use act::{Act, Answer, Carried, Delivered, Delivery, Fault, WakeStatus, Was};
 pub use effects::{Batch, Effects};
 pub use input::{
-    AgentTraits, Ask, CancelAsk, IfBusy, Input, OpenAsk, Prior, PromptAsk, Report, Ticket,
+    AgentTraits, Ask, CancelAsk, DeliveredRun, DeliveryAsk, DrainAsk, Group, Holder, IfBusy, Input,
+    OpenAsk, Prior, PriorWake, PromptAsk, Report, Ticket, WakeAsk,
 };
-pub use view::{Counts, RunView, SessionView};
-pub use write::{AcceptedRun, Destination, RunRow, Snapshot, Write};
+pub use view::{Counts, LastWake, RunView, SessionView, WakeView};
+pub use write::{AcceptedRun, DeliveredWrite, Destination, RunRow, Snapshot, Write};
 
 use crate::domain::{EventNo, Limits, Mono, Now, RunId, Seq, SessionId};
+use drain::Drains;
+use inbox::Inboxes;
 use lane::Lane;
+use names::Names;
 use shutdown::Phase;
 use timers::{Alarm, Timers};
 use waits::Waits;
+use waking::Scheduled;
 
 /// The state machine of all lanes.
 #[derive(Debug)]
@@ -55,8 +68,13 @@ pub struct Engine {
     under_way: BTreeMap<Seq, SessionId>,
     /// Lanes whose next run could start, oldest first.
     ready: BTreeSet<(Seq, SessionId)>,
-    /// Unacknowledged completions by inbox.
-    pending: BTreeMap<SessionId, u64>,
+    /// Unacknowledged completions.
+    inboxes: Inboxes,
+    /// Drains that wait.
+    drains: Drains,
+    /// Wakes that wait.
+    scheduled: Scheduled,
+    names: Names,
     /// Live runs by the inbox that will get their completion.
     expecting: BTreeMap<SessionId, u64>,
     /// Sessions that were purged and not opened since: completions for them become dead letters.
@@ -107,7 +125,8 @@ impl Engine {
                     .or_insert_with(|| Lane::dormant(session, agent));
             }
             Input::Report { seq, report } => self.report(seq, report),
-            Input::Released { session, owed } => self.released(&session, owed),
+            Input::Released(session) => self.released(&session),
+            Input::Left(holder) => self.left(holder),
             Input::Clients(count) => self.clients_are(count),
             Input::Tick => self.ring(),
         }
@@ -145,6 +164,22 @@ impl Engine {
                 request,
                 option,
             } => self.respond(from, run, known, &request, &option),
+            Ask::Drain(ask) => self.drain(from, *ask),
+            Ask::Ack(ask) => {
+                self.ack(from, ask);
+                Ok(())
+            }
+            Ask::Release(ask) => {
+                self.release(from, ask);
+                Ok(())
+            }
+            Ask::Extend { delivery, lease_ms } => self.extend(from, &delivery, lease_ms),
+            Ask::Retry { letters, parent } => self.retry(from, letters, parent.as_ref()),
+            Ask::Forget(letters) => {
+                self.forget(from, letters);
+                Ok(())
+            }
+            Ask::Wake(ask) => self.wake(from, *ask),
             Ask::Shutdown { finish, timeout_ms } => {
                 self.shut_down(from, finish, timeout_ms);
                 Ok(())
@@ -162,7 +197,15 @@ impl Engine {
                 Alarm::Stall(seq) => self.stalled(seq),
                 Alarm::Grace(seq) => self.kill(seq),
                 Alarm::Permission(seq) => self.nobody_answered(seq),
-                Alarm::Wait(ticket) => self.wait_is_over(ticket, true),
+                Alarm::Wait(ticket) => {
+                    if !self.drain_is_over(ticket) {
+                        self.wait_is_over(ticket, true);
+                    }
+                }
+                Alarm::Lease(delivery) => self.lease_is_over(&delivery),
+                Alarm::Look(session) => self.touch(&session),
+                Alarm::Beat(session) => self.beat(&session),
+                Alarm::Absent(session) => self.still_absent(&session),
                 Alarm::Shutdown => self.shutdown_is_due(),
             }
         }
@@ -172,6 +215,10 @@ impl Engine {
     fn settle(&mut self) {
         self.start_ready();
         while let Some(session) = self.touched.pop_first() {
+            self.interrupt_parked(&session);
+            self.serve_drains(&session);
+            self.look(&session);
+            self.start_ready();
             self.check_lane(&session);
             self.out.act(Act::SessionChanged(session.clone()));
             self.answer_session_waits(&session);
@@ -259,7 +306,8 @@ impl Engine {
     /// A client gives up a wait; nothing was taken for it. What takes effect at once (a close, a shutdown) can't be given up: it is
     /// answered when it is done.
     fn withdraw(&mut self, ticket: Ticket) {
-        if self.waits.remove(ticket) {
+        let drained = self.drains.remove(ticket).is_some();
+        if self.waits.remove(ticket) || drained {
             self.timers.clear(Alarm::Wait(ticket));
             self.out.act(Act::Reject(ticket, Fault::Withdrawn));
         }
@@ -268,8 +316,9 @@ impl Engine {
     fn is_settled(&self, lane: &Lane) -> bool {
         let session = &lane.session.id;
         lane.is_idle()
-            && !self.pending.contains_key(session)
+            && !self.inboxes.holds(session)
             && !self.expecting.contains_key(session)
+            && !self.scheduled.any_ripe(session)
     }
 
     /// Marks a session's record as changed: it is told and checked at the end of the step.

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
+use super::drain::Drains;
 use super::effects::Effects;
+use super::inbox::Inboxes;
 use super::lane::Lane;
+use super::names::Names;
 use super::shutdown::Phase;
 use super::timers::Timers;
 use super::turn::recovered_as;
 use super::waits::Waits;
+use super::waking::Scheduled;
 use super::write::{RunRow, Snapshot};
-use crate::domain::{Ending, Limits, Now, RunId, Seq, Stop};
+use crate::domain::{Ending, InboxEntry, Limits, Now, RunId, Seq, SessionId, Stop};
 
 impl Engine {
     /// Begins from what is on disk. Runs that had been started end here, as their recorded stop or as interrupted, and are never
@@ -25,7 +29,10 @@ impl Engine {
             ids: BTreeMap::new(),
             under_way: BTreeMap::new(),
             ready: BTreeSet::new(),
-            pending: snapshot.inboxes.into_iter().collect(),
+            inboxes: Inboxes::default(),
+            drains: Drains::default(),
+            scheduled: Scheduled::default(),
+            names: Names::new(snapshot.seed),
             expecting: BTreeMap::new(),
             purged: snapshot.purged.into_iter().collect(),
             timers: Timers::default(),
@@ -45,10 +52,29 @@ impl Engine {
         for notify in snapshot.runs.iter().filter_map(|row| row.notify.clone()) {
             *engine.expecting.entry(notify).or_default() += 1;
         }
+        for (session, entries) in snapshot.inboxes {
+            engine.fill(&session, entries);
+        }
         engine.resume(snapshot.runs);
+        engine.resume_wakes(snapshot.scheduled);
         engine.settle();
         let effects = std::mem::take(&mut engine.out);
         (engine, effects)
+    }
+
+    /// What an inbox held. Nobody holds any of it any more.
+    fn fill(&mut self, session: &SessionId, entries: Vec<InboxEntry>) {
+        let oldest = entries.first().map(|entry| entry.ended_at);
+        if let Some(lane) = self.lanes.get_mut(session) {
+            // What was never offered is new to whoever is woken in this life.
+            lane.waking.fresh = entries.iter().any(|entry| entry.attempt == 0);
+        }
+        for entry in entries {
+            self.inboxes.put(session, entry);
+        }
+        if let Some(oldest) = oldest.filter(|_| !self.lanes.contains_key(session)) {
+            self.watch_absent(session, oldest);
+        }
     }
 
     fn resume(&mut self, runs: Vec<RunRow>) {

@@ -3,11 +3,10 @@
 use super::Engine;
 use super::accept::{agent_name, known_agent};
 use super::act::{Act, Answer, Fault};
-use super::input::{OpenAsk, Ticket};
+use super::input::{AgentTraits, OpenAsk, Ticket};
 use super::lane::{Lane, Turn};
-use super::turn::less;
 use super::write::Write;
-use crate::domain::{CancelMark, Reason, Session, SessionId, Stop};
+use crate::domain::{CancelMark, DeadWhy, OnCompletion, Reason, Session, SessionId, Stop};
 
 impl Engine {
     pub(super) fn lane_mut(&mut self, session: &SessionId) -> Result<&mut Lane, Fault> {
@@ -54,6 +53,7 @@ impl Engine {
     /// Makes a session that has never been.
     pub(super) fn create(&mut self, ask: OpenAsk) -> Result<(), Fault> {
         let agent = known_agent(&ask)?;
+        can_be_woken(&ask, ask.traits, &ask.session)?;
         let session = Session {
             id: ask.session.clone(),
             agent,
@@ -63,6 +63,11 @@ impl Engine {
             title: ask.title,
             timeout_ms: ask.timeout_ms,
             permissions: ask.permissions,
+            keep: ask.keep.unwrap_or_default(),
+            wake: ask.wake,
+            heartbeat: ask.heartbeat.flatten(),
+            wake_streak: 0,
+            hushed: false,
             closed: false,
             mark: CancelMark::default(),
             created_at: self.now.wall,
@@ -72,6 +77,7 @@ impl Engine {
         let mut lane = Lane::dormant(session, ask.traits);
         lane.opened = true;
         self.lanes.insert(ask.session.clone(), lane);
+        self.set_rhythm(&ask.session, true);
         self.touch(&ask.session);
         Ok(())
     }
@@ -91,7 +97,9 @@ impl Engine {
                 missing: lane.session.env_names.clone(),
             });
         }
+        can_be_woken(&ask, traits, &id)?;
         let before = lane.session.clone();
+        let new_rhythm = ask.heartbeat.is_some() && ask.heartbeat != Some(before.heartbeat.clone());
         let session = &mut lane.session;
         session.env_names = ask
             .env_names
@@ -99,6 +107,9 @@ impl Engine {
         session.title = ask.title.or(session.title.take());
         session.timeout_ms = ask.timeout_ms.or(session.timeout_ms);
         session.permissions = ask.permissions.or(session.permissions);
+        session.keep = ask.keep.unwrap_or(session.keep);
+        session.wake = ask.wake.or(session.wake.take());
+        session.heartbeat = ask.heartbeat.unwrap_or_else(|| session.heartbeat.take());
         session.closed = false;
         let changed = (*session != before).then(|| session.clone());
         let recovered = if lane.opened { 0 } else { lane.queue.len() };
@@ -107,6 +118,7 @@ impl Engine {
         if changed.is_some() || woken {
             self.touch(&id);
         }
+        self.set_rhythm(&id, new_rhythm);
         if let Some(session) = changed {
             self.out.write(Write::Session(Box::new(session)));
         }
@@ -122,6 +134,7 @@ impl Engine {
             .map(|lane| std::mem::replace(&mut lane.opened, true));
         if opened == Some(false) {
             self.refresh(session);
+            self.set_rhythm(session, false);
             self.touch(session);
         }
     }
@@ -140,6 +153,7 @@ impl Engine {
             let stored = lane.session.clone();
             self.out.write(Write::Session(Box::new(stored)));
         }
+        self.set_rhythm(session, false);
         self.end_queue(session, Reason::SessionClosed);
         self.close_steered(session);
         self.record_stop(session, Stop::Cancel(Reason::SessionClosed));
@@ -178,7 +192,7 @@ impl Engine {
     }
 
     /// No process of the session is left: whoever waited for that is answered.
-    pub(super) fn released(&mut self, session: &SessionId, owed: Vec<(SessionId, u64)>) {
+    pub(super) fn released(&mut self, session: &SessionId) {
         let Some(lane) = self.lanes.get_mut(session) else {
             return;
         };
@@ -187,11 +201,13 @@ impl Engine {
         let (closed, purging) = (lane.session.closed, lane.purging);
         self.touch(session);
         if closed && purging {
-            self.purge(session, owed);
+            self.purge(session);
         } else {
             self.refresh(session);
             // A closed session with nothing live costs no memory: the store knows it.
-            if closed && !self.waits.watches(session) {
+            let named =
+                self.waits.watches(session) || self.owes(session) || self.scheduled.has(session);
+            if closed && !named {
                 self.lanes.remove(session);
             }
         }
@@ -201,17 +217,41 @@ impl Engine {
         }
     }
 
-    fn purge(&mut self, session: &SessionId, owed: Vec<(SessionId, u64)>) {
-        self.out.write(Write::Purge(session.clone(), self.now.wall));
-        self.pending.remove(session);
+    fn purge(&mut self, session: &SessionId) {
         self.purged.insert(session.clone());
-        for (parent, count) in owed {
-            less(&mut self.pending, &parent, count);
-            self.out.act(Act::InboxChanged(parent.clone()));
-            self.touch(&parent);
+        for no in self.inboxes.all(session) {
+            self.bury(session, no, DeadWhy::ParentPurged);
         }
+        for (parent, no) in self.inboxes.owed_for(session) {
+            self.inboxes.remove(&parent, no);
+            self.inbox_changed(&parent);
+        }
+        self.forget_wakes(session);
+        self.refuse_drains(Some(session), &Fault::SessionNotFound(session.clone()));
+        self.out.write(Write::Purge(session.clone()));
         self.lanes.remove(session);
     }
+}
+
+/// An agent that does not read prose is woken only with a prompt of its own.
+fn can_be_woken(
+    ask: &OpenAsk,
+    traits: Option<AgentTraits>,
+    session: &SessionId,
+) -> Result<(), Fault> {
+    let wake = ask.wake.as_ref();
+    let wake =
+        wake.is_some_and(|wake| wake.on_completion != OnCompletion::Hold && wake.prompt.is_none());
+    let beat = ask.heartbeat.as_ref().and_then(Option::as_ref);
+    let beat = beat.is_some_and(|beat| beat.prompt.is_none());
+    let field = match (traits, wake, beat) {
+        (Some(traits), ..) if traits.prose => return Ok(()),
+        (_, true, _) => "wake.prompt",
+        (_, false, true) => "heartbeat.prompt",
+        (_, false, false) => return Ok(()),
+    };
+    let session = session.clone();
+    Err(Fault::NeedsPrompt { session, field })
 }
 
 /// A session keeps its agent, cwd and parent.

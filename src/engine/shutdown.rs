@@ -1,7 +1,7 @@
 //! The last phase: nothing new, and an end in bound.
 
 use super::Engine;
-use super::act::{Act, Answer};
+use super::act::{Act, Answer, Fault};
 use super::input::Ticket;
 use super::timers::Alarm;
 use crate::domain::{Outcome, Reason, SessionId, Stop};
@@ -73,6 +73,8 @@ impl Engine {
             }
         };
         account.tickets.push(from);
+        // Nothing is handed out any more.
+        self.refuse_drains(None, &Fault::ShuttingDown);
         let due = self.now.mono.plus_ms(timeout_ms);
         if stopped {
             self.phase = Phase::Stopping(account);

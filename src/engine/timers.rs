@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::Ticket;
-use crate::domain::{Mono, Seq};
+use crate::domain::{DeliveryId, Mono, Seq, SessionId};
 
 /// What happens when its time has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Alarm {
     /// A run has been queued for too long.
     Queue(Seq),
@@ -22,6 +22,14 @@ pub(super) enum Alarm {
     Permission(Seq),
     /// A wait is over.
     Wait(Ticket),
+    /// A delivery's lease is over.
+    Lease(DeliveryId),
+    /// A session's inbox and its waiting wakes are looked at again.
+    Look(SessionId),
+    /// A session's heart beats.
+    Beat(SessionId),
+    /// Completions have waited for a parent that was never opened.
+    Absent(SessionId),
     /// The shutdown has taken as long as it may.
     Shutdown,
 }
@@ -36,9 +44,10 @@ pub(super) struct Timers {
 impl Timers {
     /// Sets an alarm, in place of an earlier one of that name.
     pub(super) fn set(&mut self, alarm: Alarm, at: Mono) {
-        self.clear(alarm);
+        if let Some(before) = self.set.insert(alarm.clone(), at) {
+            self.due.remove(&(before, alarm.clone()));
+        }
         self.due.insert((at, alarm));
-        self.set.insert(alarm, at);
     }
 
     /// Sets an alarm, unless one of that name comes earlier.
@@ -71,12 +80,17 @@ impl Timers {
 
     /// The next alarm that is due, taken out.
     pub(super) fn pop(&mut self, now: Mono) -> Option<Alarm> {
-        let &(at, alarm) = self.due.first()?;
-        if at > now {
+        if self.due.first()?.0 > now {
             return None;
         }
-        self.clear(alarm);
+        let (_, alarm) = self.due.pop_first()?;
+        self.set.remove(&alarm);
         Some(alarm)
+    }
+
+    /// When an alarm is due.
+    pub(super) fn at(&self, alarm: &Alarm) -> Option<Mono> {
+        self.set.get(alarm).copied()
     }
 
     /// When the next one is due.

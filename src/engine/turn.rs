@@ -6,12 +6,13 @@ use super::act::Act;
 use super::input::Report;
 use super::lane::{Lane, Turn, Turning};
 use super::timers::Alarm;
+use super::waits::Waiter;
 use super::write::{Destination, Write};
 use super::{Engine, Live, Spot};
 use crate::domain::Verdict;
 use crate::domain::{
-    Completion, Ending, EventNo, Failure, Outcome, Reason, Run, RunId, RunState, Seq, SessionId,
-    Stop,
+    Completion, DeadWhy, Ending, EventNo, Failure, InboxEntry, Keep, Outcome, Reason, Replaced,
+    Run, RunId, RunKind, RunState, Seq, SessionId, Stop,
 };
 
 /// What ended runs have in common with their host.
@@ -54,7 +55,20 @@ impl Engine {
             !lane.session.mark.covers(seq) && lane.turn.is_idle(),
             "a cancelled run starts"
         );
+        let wake = match run.kind {
+            RunKind::Prompt => {
+                self.budget_again(session);
+                None
+            }
+            RunKind::Wake => {
+                let Some(carried) = self.carry(&mut run) else {
+                    return self.carries_nothing(run);
+                };
+                Some(Box::new(carried))
+            }
+        };
         run.started_at = Some(self.now.wall);
+        let lane = self.lanes.get_mut(session).expect("a ready lane is there");
         let (id, traceparent) = (run.id.clone(), run.traceparent.clone());
         lane.turn = Turn::Starting(Turning {
             run,
@@ -84,8 +98,25 @@ impl Engine {
             run: id,
             session: session.clone(),
             traceparent,
+            wake,
         });
         self.touch(session);
+    }
+
+    /// A wake found nothing to carry and nothing to do: it ends without a turn.
+    fn carries_nothing(&mut self, run: Run) {
+        let session = run.session.clone();
+        let reason = Some(Reason::NothingPending);
+        self.timers.clear_run(run.seq);
+        self.complete(
+            run,
+            Outcome::Cancelled,
+            reason,
+            None,
+            None,
+            Ending::default(),
+        );
+        self.refresh(&session);
     }
 
     /// An agent's word. About a turn that is over it means nothing.
@@ -259,30 +290,87 @@ impl Engine {
         let event = EventNo::after(self.last_event);
         self.last_event = Some(event);
         let completion = Arc::new(run.finish(self.now.wall, outcome, reason, error, into, ending));
-        let destination = self.destination(&completion);
-        self.out
-            .write(Write::Complete(completion.clone(), event, destination));
+        let destination = self.destination(&completion, event);
+        self.out.write(Write::Complete(
+            completion.clone(),
+            event,
+            destination.clone(),
+        ));
         self.out.act(Act::Completed(completion.clone(), event));
         if let Some(parent) = &completion.notify {
             less(&mut self.expecting, parent, 1);
-            if destination == Destination::Inbox {
-                *self.pending.entry(parent.clone()).or_default() += 1;
-                self.out.act(Act::InboxChanged(parent.clone()));
-            }
             self.touch(parent);
         }
+        match destination {
+            Destination::Nobody => {}
+            Destination::Inbox(entry, _) => {
+                let parent = completion.notify.as_ref();
+                self.arrived(parent.expect("an inbox is somebody's"), *entry);
+            }
+            Destination::DeadLetter => {
+                let parent = completion.notify.as_ref().expect("it was for somebody");
+                let entry = entry_of(&completion, event);
+                self.dead_letter(parent, entry, DeadWhy::ParentPurged);
+            }
+        }
+        if completion.kind == RunKind::Wake {
+            self.wake_ended(&completion);
+        }
         self.touch(&completion.session);
-        for ticket in self.waits.ended(&completion.run_id) {
-            self.wait_is_over(ticket, false);
+        for waiter in self.waits.ended(&completion.run_id) {
+            self.enough_have_ended(waiter);
         }
     }
 
-    fn destination(&self, completion: &Completion) -> Destination {
-        match &completion.notify {
-            None => Destination::Nobody,
-            Some(parent) if self.purged.contains(parent) => Destination::DeadLetter,
-            Some(_) => Destination::Inbox,
+    /// As many runs have ended as somebody waited for.
+    fn enough_have_ended(&mut self, waiter: Waiter) {
+        let session = match waiter {
+            Waiter::Wake(run) => self.scheduled.ripen(&run),
+            Waiter::Ticket(ticket) => match self.drains.ripen(ticket) {
+                Some(session) => Some(session),
+                None => return self.wait_is_over(ticket, false),
+            },
+        };
+        if let Some(session) = session {
+            self.touch(&session);
         }
+    }
+
+    /// Where a completion goes; what it takes the place of leaves the inbox.
+    fn destination(&mut self, completion: &Completion, no: EventNo) -> Destination {
+        let Some(parent) = &completion.notify else {
+            return Destination::Nobody;
+        };
+        if self.purged.contains(parent) {
+            return Destination::DeadLetter;
+        }
+        let mut entry = entry_of(completion, no);
+        let keep = self.lanes.get(parent).map(|lane| lane.session.keep);
+        let mut older = Vec::new();
+        if keep == Some(Keep::LatestPerChild) {
+            for no in self.inboxes.free_of(&completion.session, parent) {
+                if let Some(old) = self.inboxes.remove(parent, no) {
+                    older.push((no, old.run.clone()));
+                    entry.replaced.absorb(old.replaced, old.run);
+                }
+            }
+        }
+        entry.weight += entry.replaced.shown_bytes();
+        Destination::Inbox(Box::new(entry), older)
+    }
+}
+
+/// A completion as an inbox holds it.
+fn entry_of(completion: &Completion, no: EventNo) -> InboxEntry {
+    InboxEntry {
+        no,
+        run: completion.run_id.clone(),
+        child: completion.session.clone(),
+        attempt: 0,
+        failures: 0,
+        weight: completion.weight(),
+        ended_at: completion.ended_at,
+        replaced: Replaced::default(),
     }
 }
 

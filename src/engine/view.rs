@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::act::WakeStatus;
 use super::lane::{Lane, Turn};
 use super::{Engine, Spot};
 use crate::domain::Question;
-use crate::domain::{EventNo, Limits, RunId, RunState, Seq, Session, SessionId, SessionState};
+use crate::domain::{
+    EventNo, Limits, RunId, RunState, Seq, Session, SessionId, SessionState, WakePolicy, Wall,
+};
 
 /// A live run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +39,38 @@ pub struct SessionView {
     pub settled: bool,
     /// Runs that are queued in it.
     pub queued: usize,
-    /// Unacknowledged completions in its inbox.
+    /// Completions in its inbox that nobody holds.
     pub pending: u64,
+    /// Completions in its inbox that somebody holds.
+    pub leased: u64,
+    /// When the oldest run of those in its inbox ended.
+    pub oldest: Option<Wall>,
+    /// How it may be woken, and what became of its last wake.
+    pub wake: WakeView,
     /// Its run under way.
     pub run: Option<(RunId, RunState)>,
+}
+
+/// How a session may be woken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WakeView {
+    /// Wake runs that may still start before a client's prompt does.
+    pub budget_left: u32,
+    /// What became of its last wake in this life.
+    pub last: Option<LastWake>,
+}
+
+/// What became of a wake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastWake {
+    /// When.
+    pub at: Wall,
+    /// What it came to.
+    pub status: WakeStatus,
+    /// When it could be, where time helps.
+    pub retry_at: Option<Wall>,
+    /// Its run.
+    pub run: Option<RunId>,
 }
 
 /// Sums for statistics.
@@ -55,6 +86,8 @@ pub struct Counts {
     pub ended: u64,
     /// Questions that wait.
     pub waiting: usize,
+    /// Wakes that wait.
+    pub scheduled: usize,
     /// Unacknowledged completions.
     pub pending: u64,
 }
@@ -91,6 +124,11 @@ impl Engine {
         self.lanes.contains_key(session)
     }
 
+    /// A session's stored facts, if the engine knows it.
+    pub fn session(&self, session: &SessionId) -> Option<&Session> {
+        self.lanes.get(session).map(|lane| &lane.session)
+    }
+
     /// A session as it is now, if the engine knows it.
     pub fn session_view(&self, session: &SessionId) -> Option<SessionView> {
         self.lanes.get(session).map(|lane| self.view_lane(lane))
@@ -106,24 +144,38 @@ impl Engine {
 
     fn view_lane(&self, lane: &Lane) -> SessionView {
         let run = lane.turn.turning().map(|turning| turning.run.id.clone());
+        let (pending, leased) = self.inboxes.counts(&lane.session.id);
         SessionView {
             session: lane.session.clone(),
             state: lane.state(),
             settled: self.is_settled(lane),
             queued: lane.queue.len(),
-            pending: self.pending(&lane.session.id),
+            pending,
+            leased,
+            oldest: self.inboxes.oldest(&lane.session.id),
+            wake: wake_view(lane),
             run: run.zip(lane.turn.state()),
         }
     }
 
-    /// Unacknowledged completions in a session's inbox.
-    pub fn pending(&self, session: &SessionId) -> u64 {
-        self.pending.get(session).copied().unwrap_or(0)
+    /// Completions in a session's inbox: those that nobody holds, and those that somebody holds.
+    pub fn inbox_counts(&self, session: &SessionId) -> (u64, u64) {
+        self.inboxes.counts(session)
+    }
+
+    /// The inboxes that hold something, opened or not.
+    pub fn inbox_owners(&self) -> impl Iterator<Item = &SessionId> {
+        self.inboxes.owners()
     }
 
     /// Whether anything is or will be owed to this session, opened or not.
     pub fn owes(&self, session: &SessionId) -> bool {
-        self.pending.contains_key(session) || self.expecting.contains_key(session)
+        self.inboxes.holds(session) || self.expecting.contains_key(session)
+    }
+
+    /// Whether a session was purged and not opened since.
+    pub fn is_purged(&self, session: &SessionId) -> bool {
+        self.purged.contains(session)
     }
 
     /// Whether a session's runs are watched for stalls: then its agent's words are to be reported.
@@ -149,8 +201,9 @@ impl Engine {
         let mut counts = Counts {
             accepted: self.accepted,
             ended: self.ended,
-            waiting: self.waits.len(),
-            pending: self.pending.values().sum(),
+            waiting: self.waits.len() + self.drains.len(),
+            scheduled: self.scheduled.len(),
+            pending: self.inboxes.total(),
             ..Counts::default()
         };
         for lane in self.lanes.values() {
@@ -160,5 +213,17 @@ impl Engine {
             *counts.runs.entry(self.state_of(*seq)).or_default() += 1;
         }
         counts
+    }
+}
+
+fn wake_view(lane: &Lane) -> WakeView {
+    let policy = lane.session.wake.as_ref();
+    let budget = policy.map_or_else(
+        || WakePolicy::default().max_consecutive,
+        |policy| policy.max_consecutive,
+    );
+    WakeView {
+        budget_left: budget.saturating_sub(lane.session.wake_streak),
+        last: lane.waking.last.clone(),
     }
 }

@@ -5,11 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::input::Ticket;
 use crate::domain::{RunId, SessionId};
 
+/// Who waits for runs to end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Waiter {
+    /// A question, or a drain.
+    Ticket(Ticket),
+    /// A wake that will be this run.
+    Wake(RunId),
+}
+
+impl From<Ticket> for Waiter {
+    fn from(ticket: Ticket) -> Self {
+        Self::Ticket(ticket)
+    }
+}
+
 /// Who waits for what.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    groups: BTreeMap<Ticket, Group>,
-    by_run: BTreeMap<RunId, BTreeSet<Ticket>>,
+    groups: BTreeMap<Waiter, Group>,
+    by_run: BTreeMap<RunId, BTreeSet<Waiter>>,
     sessions: BTreeMap<SessionId, BTreeMap<Ticket, bool>>,
     by_ticket: BTreeMap<Ticket, SessionId>,
 }
@@ -23,11 +38,21 @@ struct Group {
 impl Waits {
     /// Waits until `need` of these runs have ended.
     pub(super) fn add_runs(&mut self, ticket: Ticket, pending: Vec<RunId>, need: usize) {
+        self.add(Waiter::Ticket(ticket), pending, need);
+    }
+
+    /// The same for a wake.
+    pub(super) fn add_wake(&mut self, wake: RunId, pending: Vec<RunId>, need: usize) {
+        self.add(Waiter::Wake(wake), pending, need);
+    }
+
+    fn add(&mut self, waiter: Waiter, pending: Vec<RunId>, need: usize) {
         for run in &pending {
-            self.by_run.entry(run.clone()).or_default().insert(ticket);
+            let waiting = self.by_run.entry(run.clone()).or_default();
+            waiting.insert(waiter.clone());
         }
         self.groups.insert(
-            ticket,
+            waiter,
             Group {
                 pending: pending.into_iter().collect(),
                 need,
@@ -44,22 +69,22 @@ impl Waits {
         self.by_ticket.insert(ticket, session);
     }
 
-    /// A run ended: the tickets whose wait is over, taken out.
-    pub(super) fn ended(&mut self, run: &RunId) -> Vec<Ticket> {
+    /// A run ended: those whose wait is over, taken out.
+    pub(super) fn ended(&mut self, run: &RunId) -> Vec<Waiter> {
         let mut over = Vec::new();
-        for ticket in self.by_run.remove(run).unwrap_or_default() {
-            let Some(group) = self.groups.get_mut(&ticket) else {
+        for waiter in self.by_run.remove(run).unwrap_or_default() {
+            let Some(group) = self.groups.get_mut(&waiter) else {
                 continue;
             };
             if group.pending.remove(run) {
                 group.need -= 1;
             }
             if group.need == 0 {
-                over.push(ticket);
+                over.push(waiter);
             }
         }
-        for ticket in &over {
-            self.remove(*ticket);
+        for waiter in &over {
+            self.remove(waiter.clone());
         }
         over
     }
@@ -86,18 +111,22 @@ impl Waits {
     }
 
     /// Ends a wait; `false` if there is none.
-    pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
-        if let Some(group) = self.groups.remove(&ticket) {
+    pub(super) fn remove(&mut self, waiter: impl Into<Waiter>) -> bool {
+        let waiter = waiter.into();
+        if let Some(group) = self.groups.remove(&waiter) {
             for run in group.pending {
-                if let Some(tickets) = self.by_run.get_mut(&run) {
-                    tickets.remove(&ticket);
-                    if tickets.is_empty() {
+                if let Some(waiting) = self.by_run.get_mut(&run) {
+                    waiting.remove(&waiter);
+                    if waiting.is_empty() {
                         self.by_run.remove(&run);
                     }
                 }
             }
             return true;
         }
+        let Waiter::Ticket(ticket) = waiter else {
+            return false;
+        };
         let Some(session) = self.by_ticket.remove(&ticket) else {
             return false;
         };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::input::AgentTraits;
 use crate::domain::{CancelMark, PermissionPolicy, Wall};
 use crate::domain::{
-    Completion, EventNo, Prompt, Run, RunId, RunKind, Seq, Session, SessionId, Stop,
+    Completion, DeadLetter, DeliveryId, EventNo, InboxEntry, Prompt, Run, RunId, RunKind,
+    ScheduledWake, Seq, Session, SessionId, Stop, WakeFacts,
 };
 
 /// One durable change. All writes of a batch are one transaction.
@@ -25,19 +26,68 @@ pub enum Write {
     Requeue(Seq, i64),
     /// The run ended: its completion, its event, and where the completion goes.
     Complete(Arc<Completion>, EventNo, Destination),
-    /// Every trace of a session goes: it, its runs, events and inbox entries; what its own inbox held becomes dead letters. That
-    /// it was purged is kept until a session of that id is written again.
-    Purge(SessionId, Wall),
+    /// Every trace of a session goes: it, its runs, their events, and their entries in inboxes and among the dead letters. Its own
+    /// inbox has been emptied before. That it was purged is kept until a session of that id is written again.
+    Purge(SessionId),
+    /// Completions of an inbox are handed out: each has had one attempt more.
+    Deliver(Box<DeliveredWrite>),
+    /// Completions leave an inbox: they have been taken care of.
+    Settle(SessionId, Vec<(EventNo, RunId)>),
+    /// An offer of these failed.
+    Fail(SessionId, Vec<EventNo>),
+    /// A completion leaves its inbox, if it was there, and becomes a dead letter; this event says so.
+    Bury(Arc<DeadLetter>, EventNo),
+    /// A dead letter goes back into an inbox.
+    Revive(RunId, SessionId, InboxEntry),
+    /// A dead letter goes for good; its run stays.
+    Forget(RunId),
+    /// How often a session was woken in a row, and whether it is hushed.
+    WakeState {
+        /// The session.
+        session: SessionId,
+        /// Wake runs in a row.
+        streak: u32,
+        /// Whether only something new wakes it.
+        hushed: bool,
+    },
+    /// What a wake run is made of, now that another joined it or it has started; and its prompt.
+    Woken(Seq, Box<WakeFacts>),
+    /// A wake waits: inserted or replaced, by its run's id.
+    Schedule(Box<ScheduledWake>),
+    /// It does not wait any more.
+    Unschedule(RunId),
+    /// A wake of this id joined another, of the same session: whoever repeats it finds that one.
+    Joined {
+        /// Its id.
+        run: RunId,
+        /// The run that it joined.
+        into: RunId,
+        /// The session.
+        session: SessionId,
+        /// When.
+        at: Wall,
+    },
+}
+
+/// Completions that are handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveredWrite {
+    /// Whose inbox they are from.
+    pub session: SessionId,
+    /// What they were, oldest first.
+    pub entries: Vec<(EventNo, RunId)>,
+    /// What it is acknowledged by, and since when it is known; absent for a wake run, which is its own acknowledgement.
+    pub known_as: Option<(DeliveryId, Wall)>,
 }
 
 /// Where a completion goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// Nobody is to be told.
     Nobody,
-    /// Into the inbox of `notify`.
-    Inbox,
-    /// To the dead letters: `notify` was purged and not opened since.
+    /// Into the inbox of `notify`: the entry, and what it takes the place of.
+    Inbox(Box<InboxEntry>, Vec<(EventNo, RunId)>),
+    /// To the dead letters: `notify` was purged and not opened since. A [`Write::Bury`] follows.
     DeadLetter,
 }
 
@@ -73,6 +123,8 @@ pub struct RunRow {
     pub permissions: Option<PermissionPolicy>,
     /// The caller's trace context.
     pub traceparent: Option<Arc<str>>,
+    /// What made it, if it is a wake.
+    pub wake: Option<Box<WakeFacts>>,
     /// When it was accepted.
     pub accepted_at: Wall,
     /// When its agent was told to start.
@@ -97,6 +149,7 @@ impl RunRow {
             queue_timeout_ms: run.queue_timeout_ms,
             permissions: run.permissions,
             traceparent: run.traceparent.clone(),
+            wake: run.wake.clone(),
             accepted_at: run.accepted_at,
             started_at: run.started_at,
             stop: None,
@@ -117,6 +170,7 @@ impl RunRow {
             queue_timeout_ms: self.queue_timeout_ms,
             permissions: self.permissions,
             traceparent: self.traceparent,
+            wake: self.wake,
             accepted_at: self.accepted_at,
             started_at: self.started_at,
         }
@@ -130,12 +184,17 @@ pub struct Snapshot {
     pub last_seq: Option<Seq>,
     /// The highest event ever written.
     pub last_event: Option<EventNo>,
-    /// Sessions that have live runs, with what their agents can do (absent if no longer configured).
+    /// Sessions that have live runs, wakes that wait, or an inbox that holds or expects something, with what their agents can do
+    /// (absent if no longer configured).
     pub sessions: Vec<(Session, Option<AgentTraits>)>,
     /// Runs that have not ended, by seq.
     pub runs: Vec<RunRow>,
-    /// Unacknowledged completions by inbox.
-    pub inboxes: Vec<(SessionId, u64)>,
+    /// Unacknowledged completions, by inbox and in their order.
+    pub inboxes: Vec<(SessionId, Vec<InboxEntry>)>,
+    /// Wakes that wait.
+    pub scheduled: Vec<ScheduledWake>,
     /// Sessions that were purged and not opened since, by id.
     pub purged: Vec<SessionId>,
+    /// Chance, for the ids that the engine makes: another one in each life. The store leaves it 0.
+    pub seed: u128,
 }

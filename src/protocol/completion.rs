@@ -8,8 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::cut;
+use super::wake::WakeFactsView;
+use crate::domain::inbox::REPLACED_BYTES;
 use crate::domain::{
-    Completion, FailKind, Failure, Outcome, Reason, RunId, RunKind, Seq, SessionId, Wall,
+    Completion, FailKind, Failure, Outcome, Reason, Replaced, RunId, RunKind, Seq, SessionId, Wall,
 };
 
 /// Bytes of a text as encoded: `limits.textBytes`.
@@ -20,10 +22,6 @@ pub(super) const MESSAGE_BYTES: usize = 4 << 10;
 const STOP_REASON_BYTES: usize = 256;
 /// Bytes of an agent's account of what it used.
 const USAGE_BYTES: usize = 4 << 10;
-/// Most ids in `superseded`.
-const SUPERSEDED: usize = 100;
-/// Bytes of the ids in `superseded`, as encoded: a hundred of the longest ids would not fit in a line.
-const SUPERSEDED_BYTES: usize = 12 << 10;
 
 /// The end of a text that a line can show, and whether something is missing.
 pub(super) fn shown_text(text: &Arc<str>, truncated: bool) -> (Arc<str>, bool) {
@@ -123,19 +121,25 @@ fn usage(json: &str) -> Option<Value> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Superseded {
-    /// Their runs: at most 100, and as many as 12 KiB hold.
+    /// The newest of their runs, newest last: at most 100, and as many as 12 KiB and the line hold.
     pub run_ids: Vec<RunId>,
     /// How many there are.
     pub count: u64,
 }
 
 impl Superseded {
-    /// Of all these runs those that can be shown.
-    pub fn of(mut run_ids: Vec<RunId>) -> Self {
-        let count = run_ids.len() as u64;
-        run_ids.truncate(SUPERSEDED);
-        cut::fit(&mut run_ids, SUPERSEDED_BYTES);
-        Self { run_ids, count }
+    /// Of what a completion took the place of that which can be shown; `None` if it is the first of its child.
+    pub fn of(replaced: &Replaced) -> Option<Self> {
+        if replaced.count == 0 {
+            return None;
+        }
+        let mut run_ids: Vec<RunId> = replaced.runs.iter().rev().cloned().collect();
+        cut::fit(&mut run_ids, REPLACED_BYTES);
+        run_ids.reverse();
+        Some(Self {
+            run_ids,
+            count: replaced.count,
+        })
     }
 }
 
@@ -158,15 +162,18 @@ pub struct CompletionView {
     /// How it ended.
     #[serde(flatten)]
     pub end: EndView,
+    /// What made it and what it carried, if it was a wake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake: Option<WakeFactsView>,
     /// When it was accepted.
     pub accepted_at: Wall,
     /// When its agent was told to start; absent if it never was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Wall>,
-    /// In a delivery from an inbox: which attempt it is.
+    /// From an inbox: which attempt it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// In a delivery from an inbox: what it took the place of.
+    /// From an inbox: what it took the place of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub superseded: Option<Superseded>,
     /// In an event: its position in the durable log.
@@ -201,12 +208,21 @@ impl CompletionView {
             kind: completion.kind,
             seq: completion.seq,
             end: EndView::of(completion),
+            wake: completion.wake.as_deref().map(WakeFactsView::of),
             accepted_at: completion.accepted_at,
             started_at: completion.started_at,
             attempt: None,
             superseded: None,
             cursor: None,
         }
+    }
+
+    /// The same, from an inbox: which attempt it is, and what it took the place of.
+    #[must_use]
+    pub fn from_inbox(mut self, attempt: u32, replaced: &Replaced) -> Self {
+        self.attempt = Some(attempt);
+        self.superseded = Superseded::of(replaced);
+        self
     }
 
     /// The same, as the event at `cursor`.

@@ -168,6 +168,21 @@ impl RpcError {
         crate::engine::Fault::RunNotFound(run.clone()).into()
     }
 
+    /// No delivery of that id.
+    pub fn delivery_not_found(delivery: &crate::domain::DeliveryId) -> Self {
+        crate::engine::Fault::DeliveryNotFound(delivery.clone()).into()
+    }
+
+    /// No dead letter of that run.
+    pub fn dead_letter_not_found(run: &crate::domain::RunId) -> Self {
+        Self::ours(
+            format!("there is no dead letter of run `{run}`: deadLetter/list shows what there is"),
+            ErrorData::DeadLetterNotFound {
+                run_id: run.to_string(),
+            },
+        )
+    }
+
     /// `initialize` came a second time.
     pub fn already_initialized() -> Self {
         Self::ours(

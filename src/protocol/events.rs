@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::ser::Serializer;
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::completion::{CompletionEvent, CompletionView};
 use super::cut;
 use super::error::RpcError;
+use super::letters::DeadLetterAdded;
+use super::notification::{DEAD_LETTER_ADDED, RUN_COMPLETED};
 use super::params::Params;
 use super::runs::page;
 use crate::domain::{EventNo, Limits, SessionId};
@@ -116,16 +118,67 @@ impl EventsReplayParams {
 }
 
 /// A durable event, as its notification had it.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Event")]
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum EventContent {
+    /// Of `run/completed`.
+    Completed(Box<CompletionView>),
+    /// Of `deadLetter/added`.
+    DeadLetter(DeadLetterAdded),
+}
+
+/// A durable event, as its notification had it.
+#[derive(Debug, Clone, Serialize)]
 pub struct EventView {
-    /// The notification's method: `run/completed`.
-    #[schemars(extend("const" = "run/completed"))]
-    pub method: &'static str,
-    /// The notification's content.
-    #[schemars(with = "CompletionEvent")]
-    pub params: CompletionView,
+    method: &'static str,
+    params: EventContent,
+}
+
+impl From<EventContent> for EventView {
+    fn from(params: EventContent) -> Self {
+        let method = match params {
+            EventContent::Completed(_) => RUN_COMPLETED,
+            EventContent::DeadLetter(_) => DEAD_LETTER_ADDED,
+        };
+        Self { method, params }
+    }
+}
+
+impl EventView {
+    /// Its position in the log.
+    fn cursor(&self) -> Option<Arc<str>> {
+        match &self.params {
+            EventContent::Completed(completion) => completion.cursor.clone(),
+            EventContent::DeadLetter(added) => Some(added.cursor.clone()),
+        }
+    }
+}
+
+impl JsonSchema for EventView {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Event".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let completed = generator.subschema_for::<CompletionEvent>();
+        let dead = generator.subschema_for::<DeadLetterAdded>();
+        json_schema!({
+            "description": "A durable event, as its notification had it.",
+            "type": "object",
+            "properties": {
+                "method": {
+                    "description": "The notification's method: `run/completed` or `deadLetter/added`.",
+                    "type": "string",
+                    "enum": [RUN_COMPLETED, DEAD_LETTER_ADDED],
+                },
+                "params": {"description": "The notification's content.", "anyOf": [completed, dead]},
+            },
+            "required": ["method", "params"],
+            "if": {"properties": {"method": {"const": RUN_COMPLETED}}},
+            "then": {"properties": {"params": completed}},
+            "else": {"properties": {"params": dead}},
+        })
+    }
 }
 
 /// The answer to `events/replay`.
@@ -142,17 +195,10 @@ pub struct ReplayResult {
 }
 
 impl ReplayResult {
-    /// The completions (each with its cursor) that fit in a line; `after` is the cursor to go on from when there is none.
-    pub fn fitted(completions: Vec<CompletionView>, after: &Cursor, more: bool) -> Self {
-        let mut events: Vec<EventView> = completions
-            .into_iter()
-            .map(|params| EventView {
-                method: super::notification::RUN_COMPLETED,
-                params,
-            })
-            .collect();
+    /// The events (each with its cursor) that fit in a line; `after` is the cursor to go on from when there is none.
+    pub fn fitted(mut events: Vec<EventView>, after: &Cursor, more: bool) -> Self {
         let cut = cut::fit(&mut events, cut::LINE_BYTES - cut::ENVELOPE_BYTES);
-        let cursor = events.last().and_then(|event| event.params.cursor.clone());
+        let cursor = events.last().and_then(EventView::cursor);
         Self {
             cursor: cursor.unwrap_or_else(|| after.to_string().into()),
             events,

@@ -45,6 +45,10 @@ impl From<Fault> for RpcError {
                 },
             ),
             Fault::SessionConflict { session, field } => session_conflict(&session, field),
+            Fault::DeliveryNotFound(id) => delivery_not_found(&id),
+            Fault::WakeTooLarge { session, limit } => wake_too_large(&session, limit),
+            Fault::TooManyWakes { session, limit } => too_many_wakes(&session, limit),
+            Fault::NeedsPrompt { session, field } => needs_prompt(&session, field),
             Fault::NotQueued(id) => not_queued(&id),
             Fault::SessionBusy(id) => RpcError::ours(
                 format!("session `{id}` is busy: wait for it, or prompt with another `ifBusy`"),
@@ -92,6 +96,55 @@ fn queue_full(session: &SessionId, limit: u64) -> RpcError {
             session_id: session.to_string(),
             limit,
             limit_name: "queue",
+        },
+    )
+}
+
+fn delivery_not_found(delivery: &str) -> RpcError {
+    let shown = cut::shortened(delivery, LISTED_BYTES);
+    RpcError::ours(
+        format!(
+            "there is no delivery `{shown}`, or its lease is over: drain again, what nobody acknowledged is offered again"
+        ),
+        ErrorData::DeliveryNotFound {
+            delivery_id: delivery.to_owned(),
+        },
+    )
+}
+
+fn wake_too_large(session: &SessionId, limit: u64) -> RpcError {
+    RpcError::ours(
+        format!(
+            "the reasons and prompts that would join in the next wake of session `{session}` have over {limit} bytes: say less, or use another `key`"
+        ),
+        ErrorData::QueueFull {
+            session_id: session.to_string(),
+            limit,
+            limit_name: "wakeJoinedBytes",
+        },
+    )
+}
+
+fn too_many_wakes(session: &SessionId, limit: u64) -> RpcError {
+    RpcError::ours(
+        format!(
+            "{limit} wakes of session `{session}` wait for runs or for time: let some become due, or cancel what they wait for"
+        ),
+        ErrorData::QueueFull {
+            session_id: session.to_string(),
+            limit,
+            limit_name: "scheduledWakes",
+        },
+    )
+}
+
+fn needs_prompt(session: &SessionId, field: &str) -> RpcError {
+    RpcError::ours(
+        format!(
+            "`{field}`: the agent of session `{session}` does not read prose, so it is woken only with a prompt, which is its command: give one"
+        ),
+        ErrorData::Unsupported {
+            field: field.to_owned(),
         },
     )
 }

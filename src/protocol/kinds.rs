@@ -130,11 +130,11 @@ kinds! {
         run_id: Option<String>,
     }
 
-    /// The session's queue is full.
+    /// The session's queue is full, or what is to wake it is too much.
     QueueFull = "queueFull", -32001, "Wait for runs to end, or cancel some." {
         /// The session.
         session_id: String,
-        /// How many runs may be queued.
+        /// How many runs may be queued, or wakes may wait, or bytes may join in one wake.
         limit: u64,
         /// The limit's name in `initialize`.
         limit_name: &'static str,
@@ -168,6 +168,18 @@ kinds! {
         run_id: String,
         /// The question's id.
         request_id: String,
+    }
+
+    /// There is no delivery of that id, or its lease is over and it can't be held for longer.
+    DeliveryNotFound = "deliveryNotFound", -32010, "Drain again: what nobody acknowledged is offered again." {
+        /// The id.
+        delivery_id: String,
+    }
+
+    /// There is no dead letter of that run.
+    DeadLetterNotFound = "deadLetterNotFound", -32010, "Look at `deadLetter/list`: it may be back in an inbox, or gone." {
+        /// The run.
+        run_id: String,
     }
 
     /// There is no agent of that name; or none was named, and there is no default.

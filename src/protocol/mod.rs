@@ -10,8 +10,11 @@ pub mod cut;
 mod error;
 mod events;
 mod fault;
+mod group;
+mod inbox;
 mod input;
 mod kinds;
+mod letters;
 mod lifecycle;
 mod notification;
 mod output;
@@ -25,16 +28,27 @@ pub mod schema;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod wake;
 mod words;
 
 pub use agent::{AgentFault, AgentInfo, AgentListResult, AgentObject, AgentParam};
 pub use completion::{CompletionView, EndView, ErrorView, Superseded, TEXT_BYTES};
 pub use error::RpcError;
 pub use events::{
-    All, Cursor, EventView, EventsReplayParams, ReplayResult, Sessions, SubscribeParams,
+    All, Cursor, EventContent, EventView, EventsReplayParams, ReplayResult, Sessions,
+    SubscribeParams,
+};
+pub use group::{RunGroup, WaitMode};
+pub use inbox::{
+    AckMode, AckResult, DeliveryParams, DrainParams, DrainResult, ExtendParams, ExtendResult,
+    PeekParams, PeekResult, ReleaseResult,
 };
 pub use input::RunInputParams;
 pub use kinds::ErrorKind;
+pub use letters::{
+    DeadLetterAdded, DeadLetterListParams, DeadLetterListResult, DeadLetterPurgeParams,
+    DeadLetterPurgeResult, DeadLetterRetryParams, DeadLetterRetryResult, DeadLetterView, Letters,
+};
 pub use lifecycle::{
     ClientInfo, DurabilityView, InitializeParams, InitializeResult, PROTOCOL_VERSION, Role,
     ServerInfo, ShutdownMode, ShutdownParams, ShutdownResult,
@@ -52,11 +66,16 @@ pub use reply::{Incomplete, Reply, StatsResult};
 pub use request::Request;
 pub use runs::{
     CancelParams, CancelResult, CancelScope, CancelTarget, CancelledRun, RunGetParams,
-    RunListParams, RunListResult, RunWaitParams, RunWaitResult, WaitMode,
+    RunListParams, RunListResult, RunWaitParams, RunWaitResult,
 };
 pub use sessions::{
     AgentView, InboxView, PermissionRespondParams, Recover, RunUnderWay, SessionCloseParams,
     SessionCloseResult, SessionGetParams, SessionListParams, SessionListResult, SessionNow,
     SessionOpenParams, SessionOpenResult, SessionRecord, SessionWaitParams, Until, WaitResult,
+};
+pub use wake::{
+    HeartbeatParam, HeartbeatView, InboxPolicyParam, InboxPolicyView, LastWakeView, SessionWake,
+    WakeFactsView, WakeParams, WakePolicyParam, WakePolicyView, WakeResult, WakeSkipped,
+    WakeStatusView,
 };
 pub use words::Word;

@@ -6,14 +6,19 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::completion::{CompletionEvent, CompletionView};
+use super::events::EventContent;
+use super::letters::DeadLetterAdded;
 use super::output::{BytesView, ChunkView, StreamView, pieces};
 use super::record::PermissionView;
 use super::schema::Shape;
 use super::sessions::SessionRecord;
+use super::wake::WakeSkipped;
 use crate::domain::{RunId, RunState, SessionId};
 
 /// The method of a completion's notification and of its event.
 pub(super) const RUN_COMPLETED: &str = "run/completed";
+/// The method of a dead letter's notification and of its event.
+pub(super) const DEAD_LETTER_ADDED: &str = "deadLetter/added";
 
 /// Content of `run/changed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -115,6 +120,19 @@ notifications! {
     "inbox/changed" InboxChanged(InboxChanged) => InboxChanged;
     /// A session's record is not what it was. Only the latest counts.
     "session/changed" SessionChanged(Box<SessionRecord>) => SessionRecord;
+    /// A wake did not come to a run. A client that reads too slowly misses some.
+    "wake/skipped" WakeSkipped(WakeSkipped) => WakeSkipped;
+    /// A completion became a dead letter. Durable; told to whoever hears of `parent`.
+    "deadLetter/added" DeadLetterAdded(DeadLetterAdded) => DeadLetterAdded;
+}
+
+impl From<EventContent> for Notification {
+    fn from(event: EventContent) -> Self {
+        match event {
+            EventContent::Completed(completion) => Self::RunCompleted(completion),
+            EventContent::DeadLetter(added) => Self::DeadLetterAdded(added),
+        }
+    }
 }
 
 /// The envelope of a notification.

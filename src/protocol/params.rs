@@ -263,6 +263,15 @@ where
     Ok(object.map(|Object(object)| object))
 }
 
+/// Like [`object`], and tells "absent" from "null": the field is `Some` whenever it is given.
+pub(super) fn given_object<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    object(deserializer).map(Some)
+}
+
 /// A limit of time in milliseconds: at least 1.
 pub(super) fn positive<'de, D: Deserializer<'de>>(
     deserializer: D,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::completion::{EndView, MESSAGE_BYTES, shown_text};
 use super::cut;
+use super::wake::WakeFactsView;
 use crate::domain::{Completion, Prompt, RunId, RunKind, RunState, Seq, SessionId, Wall};
 use crate::engine::{Question, RunRow};
 
@@ -158,6 +159,9 @@ pub struct RunRecord {
     /// Whose inbox gets its completion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify: Option<SessionId>,
+    /// What made it and what it carries, if it is a wake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake: Option<WakeFactsView>,
     /// Milliseconds it may take from `active`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
@@ -210,6 +214,7 @@ impl RunRecord {
             prompt,
             prompt_truncated,
             notify: row.notify.clone(),
+            wake: row.wake.as_deref().map(WakeFactsView::of),
             timeout_ms: row.timeout_ms,
             queue_timeout_ms: row.queue_timeout_ms,
             accepted_at: row.accepted_at,
@@ -253,6 +258,7 @@ impl RunRecord {
         self.state = RunState::Ended;
         self.position = None;
         self.started_at = completion.started_at;
+        self.wake = completion.wake.as_deref().map(WakeFactsView::of);
         self.permission = None;
         self.steered_into = None;
         self.progress = Progress::Ended(Box::new(EndView::of(completion)));

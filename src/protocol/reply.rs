@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::agent::AgentListResult;
 use super::events::ReplayResult;
+use super::inbox::{AckResult, DrainResult, ExtendResult, PeekResult, ReleaseResult};
+use super::letters::{DeadLetterListResult, DeadLetterPurgeResult, DeadLetterRetryResult};
 use super::lifecycle::{InitializeResult, Role, ShutdownResult};
 use super::output::RunOutputResult;
 use super::prompt::PromptResult;
@@ -16,8 +18,9 @@ use super::runs::{CancelResult, CancelledRun, RunListResult, RunWaitResult, fit_
 use super::sessions::{
     SessionCloseResult, SessionListResult, SessionOpenResult, SessionRecord, WaitResult,
 };
-use crate::domain::SessionId;
-use crate::engine::Answer;
+use super::wake::WakeResult;
+use crate::domain::{RunId, SessionId};
+use crate::engine::{Answer, Delivery};
 
 /// The answer to `stats`: what the process that the client speaks to is doing. Counts are since its start, unless a state is named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -41,9 +44,15 @@ pub struct StatsResult {
     pub accepted: u64,
     /// Runs ended.
     pub ended: u64,
+    /// Completions in inboxes that nobody has acknowledged.
+    pub pending: u64,
+    /// Wakes that wait for runs to end or for time to pass.
+    pub scheduled_wakes: u64,
+    /// Requests that wait.
+    pub waiting: u64,
     /// Transactions committed.
     pub commits: u64,
-    /// `run/output` notifications dropped for slow readers.
+    /// `run/output` and `wake/skipped` notifications dropped for slow readers.
     pub dropped_events: u64,
     /// Bytes that agents said after their run had ended.
     pub dropped_output_bytes: u64,
@@ -81,6 +90,24 @@ pub enum Reply {
     SessionList(SessionListResult),
     /// To `session/wait`.
     SessionWait(WaitResult),
+    /// To `drain`.
+    Drain(Box<DrainResult>),
+    /// To `drain/ack`.
+    Ack(AckResult),
+    /// To `drain/release`.
+    Release(ReleaseResult),
+    /// To `drain/extend`.
+    Extend(ExtendResult),
+    /// To `inbox/peek`.
+    Peek(PeekResult),
+    /// To `deadLetter/list`.
+    DeadLetterList(DeadLetterListResult),
+    /// To `deadLetter/retry`.
+    DeadLetterRetry(DeadLetterRetryResult),
+    /// To `deadLetter/purge`.
+    DeadLetterPurge(DeadLetterPurgeResult),
+    /// To `wake`.
+    Wake(WakeResult),
     /// To `events/replay`.
     Replay(ReplayResult),
     /// To `agent/list`.
@@ -108,6 +135,12 @@ pub enum Incomplete {
         /// Whether its time was over first.
         timed_out: bool,
     },
+    /// Completions were taken: they are missing, and whether the question waited.
+    Delivered(Box<Delivery>),
+    /// Dead letters are back in an inbox: whether there are more is missing.
+    Retried(Vec<RunId>),
+    /// Dead letters are gone for good: whether there are more is missing.
+    Forgotten(Vec<RunId>),
 }
 
 impl Reply {
@@ -153,6 +186,25 @@ impl Reply {
             }),
             Answer::Closed(session_id) => Ok(Self::SessionClose(SessionCloseResult { session_id })),
             Answer::Waited { timed_out } => Err(Incomplete::Waited { timed_out }),
+            Answer::Delivered(delivery) => Err(Incomplete::Delivered(delivery)),
+            Answer::Acked {
+                settled,
+                held,
+                gone,
+            } => Ok(Self::Ack(AckResult {
+                settled,
+                held,
+                gone,
+            })),
+            Answer::Released(released) => Ok(Self::Release(ReleaseResult { released })),
+            Answer::Extended(expires_at) => Ok(Self::Extend(ExtendResult { expires_at })),
+            Answer::Retried(runs) => Err(Incomplete::Retried(runs)),
+            Answer::Forgotten(runs) => Err(Incomplete::Forgotten(runs)),
+            Answer::Woken {
+                status,
+                run,
+                retry_at,
+            } => Ok(Self::Wake(WakeResult::of(status, run, retry_at))),
             Answer::Responded => Ok(Self::Null),
             Answer::Stopped {
                 completed,

@@ -2,12 +2,21 @@
 //! here. What is parsed and served follows from it, and so does the schema.
 
 use schemars::JsonSchema;
+use serde_json::Value;
 
 use super::agent::AgentListResult;
 use super::error::RpcError;
 use super::events::{EventsReplayParams, ReplayResult, SubscribeParams};
+use super::inbox::{
+    AckResult, DeliveryParams, DrainParams, DrainResult, ExtendParams, ExtendResult, PeekParams,
+    PeekResult, ReleaseResult,
+};
 use super::input::RunInputParams;
 use super::kinds::ErrorKind;
+use super::letters::{
+    DeadLetterListParams, DeadLetterListResult, DeadLetterPurgeParams, DeadLetterPurgeResult,
+    DeadLetterRetryParams, DeadLetterRetryResult,
+};
 use super::lifecycle::{InitializeParams, InitializeResult, ShutdownParams, ShutdownResult};
 use super::output::{RunOutputParams, RunOutputResult};
 use super::params::{self, Params};
@@ -24,6 +33,7 @@ use super::sessions::{
     SessionListParams, SessionListResult, SessionOpenParams, SessionOpenResult, SessionRecord,
     SessionWaitParams, WaitResult,
 };
+use super::wake::{WakeParams, WakeResult};
 
 /// The parameters of a method that has none.
 #[derive(serde::Deserialize, JsonSchema)]
@@ -46,7 +56,27 @@ pub(super) struct Method {
     /// The errors of its own, beside those that any request may be answered with.
     pub errors: &'static [ErrorKind],
     /// Whether it may wait for something to happen.
-    pub waits: bool,
+    pub waits: Waits,
+}
+
+/// Whether a method may wait for something to happen.
+#[derive(Clone, Copy)]
+pub(super) enum Waits {
+    /// It is answered at once.
+    Never,
+    /// It may.
+    Always,
+    /// It may with parameters of this schema.
+    When(fn() -> Value),
+}
+
+/// Parameters with some of which a method waits.
+pub(super) trait MayWait {
+    /// Whether these are such.
+    fn waits(&self) -> bool;
+
+    /// The schema of those that are.
+    fn when() -> Value;
 }
 
 macro_rules! methods {
@@ -72,7 +102,7 @@ macro_rules! methods {
                 params: methods!(@shape $($params)?),
                 result: Shape::of::<$result>(),
                 errors: &[$(ErrorKind::$error),*],
-                waits: methods!(@waits $($waits)?),
+                waits: methods!(@waits $($waits)? $(($params))?),
             }),+];
 
             /// Parses a request. `params` is their raw JSON text; absent, or `null`, there are none.
@@ -90,7 +120,7 @@ macro_rules! methods {
             /// Whether it may wait for something to happen: such a request is refused in a batch.
             pub fn waits(&self) -> bool {
                 match self {
-                    $(methods!(@pattern $variant $($params)?) => methods!(@waits $($waits)?),)+
+                    $(methods!(@bound params $variant $($waits)? $(($params))?) => methods!(@waits_now params $($waits)?),)+
                 }
             }
 
@@ -104,8 +134,15 @@ macro_rules! methods {
     };
     (@shape) => { Shape::of::<NoParams>() };
     (@shape $params:ty) => { Shape::of::<$params>() };
-    (@waits) => { false };
-    (@waits waits) => { true };
+    (@waits $(($params:ty))?) => { Waits::Never };
+    (@waits waits $(($params:ty))?) => { Waits::Always };
+    (@waits may_wait ($params:ty)) => { Waits::When(<$params as MayWait>::when) };
+    (@waits_now $params:ident) => { false };
+    (@waits_now $params:ident waits) => { true };
+    (@waits_now $params:ident may_wait) => { $params.waits() };
+    (@bound $bound:ident $variant:ident may_wait ($params:ty)) => { Self::$variant($bound) };
+    (@bound $bound:ident $variant:ident $($waits:ident)? ($params:ty)) => { Self::$variant(_) };
+    (@bound $bound:ident $variant:ident $($waits:ident)?) => { Self::$variant };
     (@parse $raw:ident, $variant:ident) => {
         params::read::<NoParams>($raw).map(|NoParams {}| Self::$variant)
     };
@@ -152,6 +189,28 @@ methods! {
     "session/list" SessionList(SessionListParams) -> SessionListResult, [];
     /// Waits until a session is idle or settled.
     "session/wait" SessionWait(SessionWaitParams) -> WaitResult, [SessionNotFound] waits;
+    /// Takes completions from an inbox, under a lease.
+    "drain" Drain(DrainParams) -> DrainResult, [SessionNotFound, RunNotFound] may_wait;
+    /// Settles what was delivered: it is taken care of, and never offered again.
+    "drain/ack" DrainAck(DeliveryParams) -> AckResult, [DeliveryNotFound];
+    /// Gives back what was delivered: it is offered again, at once.
+    "drain/release" DrainRelease(DeliveryParams) -> ReleaseResult, [DeliveryNotFound];
+    /// Holds what was delivered for longer.
+    "drain/extend" DrainExtend(ExtendParams) -> ExtendResult, [DeliveryNotFound];
+    /// What an inbox holds. Nothing is taken.
+    "inbox/peek" InboxPeek(PeekParams) -> PeekResult, [SessionNotFound];
+    /// The completions that nobody took.
+    "deadLetter/list" DeadLetterList(DeadLetterListParams) -> DeadLetterListResult, [SessionNotFound];
+    /// Puts dead letters back into an inbox.
+    "deadLetter/retry" DeadLetterRetry(DeadLetterRetryParams) -> DeadLetterRetryResult, [
+        SessionNotFound, DeadLetterNotFound
+    ];
+    /// Removes dead letters for good.
+    "deadLetter/purge" DeadLetterPurge(DeadLetterPurgeParams) -> DeadLetterPurgeResult, [DeadLetterNotFound];
+    /// Lets a session look at its inbox, or at a reason, without a person typing.
+    "wake" Wake(WakeParams) -> WakeResult, [
+        QueueFull, SessionNotFound, RunNotFound, RunIdConflict, Unsupported
+    ];
     /// Answers a permission request. The first answer counts.
     "permission/respond" PermissionRespond(PermissionRespondParams) -> (), [
         RunNotFound, PermissionNotFound, AlreadyAnswered

@@ -1,12 +1,11 @@
 //! Asking about runs, waiting for them, cancelling them.
 
-use std::collections::BTreeSet;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cut;
 use super::error::RpcError;
+use super::group::{WaitMode, check_count, check_runs, each_once, need};
 use super::params::Params;
 use super::record::RunRecord;
 use super::schema;
@@ -114,28 +113,10 @@ pub struct CancelResult {
     pub more: Option<bool>,
 }
 
-/// Which runs a wait needs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum WaitMode {
-    /// Every one.
-    #[default]
-    All,
-    /// One.
-    Any,
-    /// `n` of them.
-    AtLeast,
-}
-
 /// Parameters of `run/wait`: exactly one of `runId` and `runIds`, and `n` with `mode: "atLeast"` only.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend(
-    "oneOf" = schema::exactly_one(&["runId", "runIds"]),
-    "if" = {"properties": {"mode": {"const": "atLeast"}}, "required": ["mode"]},
-    "then" = {"properties": {"n": {"type": "integer"}}, "required": ["n"]},
-    "else" = {"properties": {"n": {"type": "null"}}},
-))]
+#[schemars(extend("oneOf" = schema::exactly_one(&["runId", "runIds"])), transform = schema::counted)]
 pub struct RunWaitParams {
     /// The one run.
     pub run_id: Option<RunId>,
@@ -172,30 +153,7 @@ impl Params for RunWaitParams {
                 ));
             }
         }
-        match (self.mode.unwrap_or_default(), self.n) {
-            (WaitMode::AtLeast, None) => {
-                return Err(RpcError::invalid_params(
-                    "n",
-                    "`atLeast` needs it: how many runs",
-                ));
-            }
-            (WaitMode::AtLeast, Some(n)) => {
-                let runs = self.runs().len();
-                if n == 0 || n > runs as u64 {
-                    return Err(RpcError::invalid_params(
-                        "n",
-                        format!("is 1 to {runs}, the number of runs (duplicates count once)"),
-                    ));
-                }
-            }
-            (WaitMode::All | WaitMode::Any, Some(_)) => {
-                return Err(RpcError::invalid_params(
-                    "n",
-                    "goes with `mode: \"atLeast\"` only",
-                ));
-            }
-            (WaitMode::All | WaitMode::Any, None) => {}
-        }
+        check_count("n", self.mode, self.n, self.runs().len())?;
         Ok(self)
     }
 }
@@ -206,35 +164,17 @@ impl RunWaitParams {
     /// # Errors
     /// `invalidParams`.
     pub fn check(&self, limits: &Limits) -> Result<(), RpcError> {
-        let runs = self.runs().len() as u64;
-        if runs > limits.wait_runs {
-            return Err(RpcError::invalid_params(
-                "runIds",
-                format!(
-                    "names {runs} runs, and the limit (`waitRuns`) is {}",
-                    limits.wait_runs
-                ),
-            ));
-        }
-        Ok(())
+        check_runs("runIds", self.runs().len(), limits)
     }
 
     /// The runs, each once, in the order given.
     pub fn runs(&self) -> Vec<RunId> {
-        let all = self.run_id.iter().chain(self.run_ids.iter().flatten());
-        let mut seen = BTreeSet::new();
-        all.filter(|id| seen.insert(*id)).cloned().collect()
+        each_once(self.run_id.iter().chain(self.run_ids.iter().flatten()))
     }
 
     /// How many of [`Self::runs`] must have ended.
     pub fn need(&self) -> usize {
-        match self.mode.unwrap_or_default() {
-            WaitMode::All => self.runs().len(),
-            WaitMode::Any => 1,
-            WaitMode::AtLeast => self
-                .n
-                .map_or(1, |n| usize::try_from(n).unwrap_or(usize::MAX)),
-        }
+        need(self.mode, self.n, self.runs().len())
     }
 }
 

@@ -10,11 +10,16 @@ use serde_json::Value;
 use super::agent::{AgentParam, check_env};
 use super::cut;
 use super::error::RpcError;
-use super::params::{Params, positive};
+use super::params::{Params, given_object, object, positive};
 use super::runs::{check_page, fit_line, page};
 use super::schema;
+use super::wake::{
+    HeartbeatParam, HeartbeatView, InboxPolicyParam, InboxPolicyView, SessionWake, WakePolicyParam,
+    WakePolicyView,
+};
 use crate::domain::{
-    AgentRef, Limits, PermissionPolicy, RunId, RunState, Session, SessionId, SessionState, Wall,
+    AgentRef, Keep, Limits, PermissionPolicy, RunId, RunState, Session, SessionId, SessionState,
+    Wall,
 };
 
 /// Bytes of a title, as encoded.
@@ -60,35 +65,27 @@ pub struct SessionOpenParams {
     pub timeout_ms: Option<u64>,
     /// What its permission requests do; default the agent's.
     pub permissions: Option<PermissionPolicy>,
-    /// Not served by this version: `null` or absent.
-    #[serde(default)]
-    #[schemars(with = "()")]
-    pub inbox: Option<Value>,
-    /// Not served by this version: `null` or absent.
-    #[serde(default)]
-    #[schemars(with = "()")]
-    pub wake: Option<Value>,
-    /// Not served by this version: `null` or absent.
-    #[serde(default)]
-    #[schemars(with = "()")]
-    pub heartbeat: Option<Value>,
+    /// What its inbox keeps; replaces what was said before.
+    #[serde(default, deserialize_with = "object")]
+    pub inbox: Option<InboxPolicyParam>,
+    /// How it is woken; replaces what was said before.
+    #[serde(default, deserialize_with = "object")]
+    pub wake: Option<WakePolicyParam>,
+    /// In which rhythm it is woken; replaces what was said before, and `null` ends it. Off unless asked for.
+    #[serde(default, deserialize_with = "given_object")]
+    #[schemars(with = "Option<HeartbeatParam>")]
+    pub heartbeat: Option<Option<HeartbeatParam>>,
     /// What becomes of runs found queued; default they start now.
     pub recover: Option<Recover>,
 }
 
 impl Params for Box<SessionOpenParams> {
     fn checked(self) -> Result<Self, RpcError> {
-        for (field, given) in [
-            ("inbox", &self.inbox),
-            ("wake", &self.wake),
-            ("heartbeat", &self.heartbeat),
-        ] {
-            if given.is_some() {
-                return Err(RpcError::unsupported(
-                    field,
-                    "this version does not serve it; omit it",
-                ));
-            }
+        if let Some(wake) = &self.wake {
+            wake.checked()?;
+        }
+        if let Some(heartbeat) = self.heartbeat.iter().flatten().next() {
+            heartbeat.checked()?;
         }
         if self.parent.is_some() && self.parent == self.session_id {
             return Err(invalid_own_parent(self.parent.as_ref()));
@@ -347,6 +344,8 @@ pub struct SessionNow {
     pub queued: u64,
     /// What its inbox holds.
     pub inbox: InboxView,
+    /// How it may be woken.
+    pub wake: SessionWake,
     /// How many clients hear of it.
     pub clients: u64,
     /// The run under way.
@@ -371,12 +370,23 @@ pub struct SessionRecord {
     pub title: Option<Arc<str>>,
     /// Its state.
     pub state: SessionState,
-    /// Whether it is idle, with nothing queued, nothing in its inbox, and no run under way or queued that will notify it.
+    /// Whether it is idle, with nothing queued, nothing in its inbox, no wake due, and no run under way or queued that will notify it.
     pub settled: bool,
     /// How many runs are queued.
     pub queued: u64,
     /// What its inbox holds.
     pub inbox: InboxView,
+    /// What its inbox keeps, where it was opened with something else than `all`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbox_policy: Option<InboxPolicyView>,
+    /// How it may be woken now.
+    pub wake: SessionWake,
+    /// How it is woken, where it was opened with that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_policy: Option<WakePolicyView>,
+    /// In which rhythm it is woken, if in any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatView>,
     /// How many clients hear of it.
     pub clients: u64,
     /// The run under way.
@@ -417,6 +427,11 @@ impl SessionRecord {
             settled: now.settled,
             queued: now.queued,
             inbox: now.inbox,
+            inbox_policy: Some(InboxPolicyView { keep: session.keep })
+                .filter(|policy| policy.keep != Keep::default()),
+            wake: now.wake,
+            wake_policy: session.wake.as_ref().map(WakePolicyView::of),
+            heartbeat: session.heartbeat.as_ref().map(HeartbeatView::of),
             clients: now.clients,
             run: now.run,
             env_names,

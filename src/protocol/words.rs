@@ -9,8 +9,9 @@ use serde::ser::{Serialize, Serializer};
 
 use super::schema;
 use crate::domain::{
-    AgentKind, FailKind, OnStall, Outcome, PermissionPolicy, PromptInput, Reason, RunId, RunKind,
-    RunState, Seq, SessionId, SessionState, Wall,
+    AgentKind, DeadWhy, FailKind, Keep, OnCompletion, OnStall, Outcome, PermissionPolicy,
+    PromptInput, Reason, RunId, RunKind, RunState, Seq, SessionId, SessionState, Skip, WakeBusy,
+    Wall,
 };
 use crate::engine::{IfBusy, Was};
 
@@ -89,7 +90,7 @@ words! {
         Idle = "idle", Starting = "starting", Active = "active", Parked = "parked",
         Stopping = "stopping", Dormant = "dormant", Closed = "closed",
     }
-    RunKind "RunKind" { Prompt = "prompt" }
+    RunKind "RunKind" { Prompt = "prompt", Wake = "wake" }
     Outcome "Outcome" {
         Completed = "completed", Failed = "failed", Cancelled = "cancelled", TimedOut = "timedOut",
         Exited = "exited", Interrupted = "interrupted", Folded = "folded",
@@ -97,6 +98,7 @@ words! {
     Reason "Reason" {
         Client = "client", Superseded = "superseded", Shutdown = "shutdown",
         SessionClosed = "sessionClosed", Recover = "recover", Stalled = "stalled", Agent = "agent",
+        Wake = "wake", NothingPending = "nothingPending",
     }
     FailKind "FailKind" {
         Agent = "agent", Refused = "refused", Limit = "limit", Start = "start",
@@ -109,6 +111,16 @@ words! {
     OnStall "OnStall" { Notify = "notify", Cancel = "cancel" }
     PromptInput "PromptInput" { Stdin = "stdin", Argument = "argument" }
     AgentKind "AgentKind" { Command = "command", Script = "script", Shell = "shell" }
+    Keep "Keep" { All = "all", LatestPerChild = "latestPerChild" }
+    OnCompletion "OnCompletion" { Hold = "hold", Wake = "wake", LastChild = "lastChild" }
+    WakeBusy "WakeIfBusy" { Queue = "queue", Skip = "skip", InterruptIfParked = "interruptIfParked" }
+    Skip "WakeSkip" {
+        SessionBusy = "sessionBusy", NothingPending = "nothingPending", BudgetExhausted = "budgetExhausted",
+        CoolingDown = "coolingDown", SessionClosed = "sessionClosed", SessionDormant = "sessionDormant",
+    }
+    DeadWhy "DeadLetterWhy" {
+        MaxAttempts = "maxAttempts", ParentPurged = "parentPurged", ParentAbsent = "parentAbsent",
+    }
 }
 
 impl Serialize for Was {

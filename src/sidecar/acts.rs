@@ -1,15 +1,18 @@
 //! What happens once it is on disk: answers, notifications, orders to agents.
 
+use std::sync::Arc;
+
 use super::core::{Asked, Core, Shape, Then};
 use super::hub::{ConnId, Owed};
+use super::letters;
 use crate::agents::{Chunk, Order, Stream, Turn};
-use crate::domain::{Completion, Ending, EventNo, Limits, Seq, SessionId};
+use crate::domain::{Completion, Ending, EventNo, Limits, RunId, Seq, SessionId};
 use crate::engine::{Act, Answer, Ticket};
 use crate::protocol::{
     CompletionView, InboxChanged, Incomplete, Notification, PermissionView, Reply, RpcError,
-    RunChanged, SessionOpenResult, StreamView, cut, pieces,
+    RunChanged, SessionOpenResult, StreamView, WakeSkipped, cut, pieces,
 };
-use crate::store::StoreError;
+use crate::store::{Announced, StoreError};
 
 /// Events that are read from the log at a time.
 const PAGE: usize = 64;
@@ -56,6 +59,17 @@ impl Core {
                 });
             }
             Act::Completed(completion, no) => self.completed(&completion, no),
+            Act::DeadLetter(letter, no) => self.buried(&letter, no),
+            Act::WakeSkipped {
+                session,
+                reason,
+                skipped,
+                retry_at,
+            } => {
+                let note = WakeSkipped::of(session.clone(), &reason, skipped, retry_at);
+                let json = Notification::WakeSkipped(note).to_json();
+                self.hub.mentioned(&session, &json);
+            }
             Act::SessionChanged(session) => {
                 self.changed.insert(session);
             }
@@ -67,29 +81,16 @@ impl Core {
                 run,
                 session,
                 traceparent,
-            } => {
-                let prompt = self.store.prompt(seq)?;
-                self.begin(
-                    &session,
-                    Turn {
-                        seq,
-                        run,
-                        prompt,
-                        traceparent,
-                    },
-                );
-            }
+                wake,
+            } => match wake {
+                Some(carried) => return self.begin_wake(&session, seq, run, &carried),
+                None => return self.begin_prompt(&session, seq, run, traceparent),
+            },
             Act::Steer {
                 session, steered, ..
             } => {
-                let prompt = self.store.prompt(steered)?;
-                self.crew.order(
-                    &session,
-                    Order::Steer {
-                        seq: steered,
-                        prompt,
-                    },
-                );
+                let (seq, prompt) = (steered, self.store.prompt(steered)?);
+                self.crew.order(&session, Order::Steer { seq, prompt });
             }
             Act::Stop(session, _) => self.crew.order(&session, Order::Stop),
             Act::Kill(session, _) => self.crew.order(&session, Order::Kill),
@@ -112,7 +113,25 @@ impl Core {
         self.hub.run_changed(&session, &run, &json);
     }
 
-    fn begin(&mut self, session: &SessionId, turn: Turn) {
+    fn begin_prompt(
+        &mut self,
+        session: &SessionId,
+        seq: Seq,
+        run: RunId,
+        traceparent: Option<Arc<str>>,
+    ) -> Result<(), StoreError> {
+        let turn = Turn {
+            seq,
+            run,
+            prompt: self.store.prompt(seq)?,
+            traceparent,
+            inbox: None,
+        };
+        self.begin(session, turn);
+        Ok(())
+    }
+
+    pub(crate) fn begin(&mut self, session: &SessionId, turn: Turn) {
         self.outputs
             .begin(turn.seq, turn.run.clone(), session.clone());
         let view = self
@@ -183,14 +202,27 @@ impl Core {
         if let (Answer::Accepted { session, .. }, Shape::Prompt(conn)) = (&answer, &shape) {
             self.hub.follow(*conn, session);
         }
-        let reply = match (Reply::from_answer(answer), shape) {
-            (Ok(reply), _) => reply,
+        let reply = match Reply::from_answer(answer) {
+            Ok(reply) => reply,
+            Err(incomplete) => self.completed_answer(incomplete, shape)?,
+        };
+        responder.answer(Ok(reply));
+        Ok(())
+    }
+
+    /// An answer with what the engine does not know.
+    fn completed_answer(
+        &mut self,
+        incomplete: Incomplete,
+        shape: Shape,
+    ) -> Result<Reply, StoreError> {
+        Ok(match (incomplete, shape) {
             (
-                Err(Incomplete::Opened {
+                Incomplete::Opened {
                     session,
                     created,
                     recovered,
-                }),
+                },
                 Shape::Open(conn, env, Some(mut record)),
             ) => {
                 self.hub.follow(conn, &session);
@@ -202,18 +234,26 @@ impl Core {
                     recovered,
                 }))
             }
-            (Err(Incomplete::Waited { timed_out }), Shape::Runs(runs)) => {
+            (Incomplete::Waited { timed_out }, Shape::Runs(runs)) => {
                 self.waited(&runs, timed_out)?
             }
-            (Err(Incomplete::Waited { timed_out }), Shape::Session(session)) => {
+            (Incomplete::Waited { timed_out }, Shape::Session(session)) => {
                 self.session_waited(&session, timed_out)?
             }
-            (Err(Incomplete::Opened { .. } | Incomplete::Waited { .. }), _) => {
-                unreachable!("an answer has the shape of its question")
+            (Incomplete::Delivered(delivery), Shape::Drain(waited)) => {
+                self.delivered(*delivery, waited)?
             }
-        };
-        responder.answer(Ok(reply));
-        Ok(())
+            (Incomplete::Retried(runs), Shape::Letters(more)) => letters::retried(runs, more),
+            (Incomplete::Forgotten(runs), Shape::Letters(more)) => letters::purged(runs, more),
+            (
+                Incomplete::Opened { .. }
+                | Incomplete::Waited { .. }
+                | Incomplete::Delivered(_)
+                | Incomplete::Retried(_)
+                | Incomplete::Forgotten(_),
+                _,
+            ) => unreachable!("an answer has the shape of its question"),
+        })
     }
 
     /// Tells of every session and inbox that the batch changed, once each, as it is now.
@@ -236,11 +276,11 @@ impl Core {
     }
 
     fn inbox_note(&self, session: &SessionId) -> String {
-        let pending = self.engine.pending(session);
+        let (pending, leased) = self.engine.inbox_counts(session);
         Notification::InboxChanged(InboxChanged {
             session_id: session.clone(),
             pending,
-            leased: 0,
+            leased,
         })
         .to_json()
     }
@@ -278,10 +318,16 @@ impl Core {
                 return Ok(None);
             }
             for event in events {
-                let (session, run) = (&event.completion.session, &event.completion.run_id);
-                let client = self.hub.client(conn);
-                let told = client.is_some_and(|client| client.tell_dropped(session, run));
-                if !told || !link.offer(self.completed_note(&event.completion, event.no)) {
+                let caught_up = match &event.what {
+                    Announced::Completed(completion) => {
+                        let (session, run) = (&completion.session, &completion.run_id);
+                        let client = self.hub.client(conn);
+                        client.is_some_and(|client| client.tell_dropped(session, run))
+                    }
+                    Announced::DeadLetter { .. } => true,
+                };
+                let note = Notification::from(self.announced(&event));
+                if !caught_up || !link.offer(note.to_json()) {
                     return Ok(Some(after));
                 }
                 after = Some(event.no);

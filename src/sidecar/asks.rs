@@ -16,15 +16,14 @@ use crate::engine::{
 };
 use crate::protocol::{
     AgentParam, CancelParams, CancelScope, CancelTarget, Cursor, InitializeParams,
-    PermissionRespondParams, PromptParams, Recover, Reply, Request, RpcError, RunWaitParams,
-    SessionCloseParams, SessionOpenParams, SessionWaitParams, Sessions, ShutdownMode,
-    ShutdownParams, Until,
+    PermissionRespondParams, PromptParams, Recover, Reply, Request, RpcError, SessionCloseParams,
+    SessionOpenParams, SessionWaitParams, Sessions, ShutdownMode, ShutdownParams, Until,
 };
 use crate::store::StoreError;
 use crate::wire::{Call, Responder};
 
 /// What a request comes to.
-enum Way {
+pub(crate) enum Way {
     /// The engine decides.
     Ask(Box<Ask>, Shape),
     /// An agent does it to its terminal, and says what became of it.
@@ -183,16 +182,66 @@ impl Core {
                 Way::Ask(Box::new(self.respond(params)?), Shape::Plain)
             }
             Request::Exit => Way::Reply(Ok(Reply::Null)),
+            inbox @ (Request::Drain(_)
+            | Request::DrainAck(_)
+            | Request::DrainRelease(_)
+            | Request::DrainExtend(_)
+            | Request::DeadLetterRetry(_)
+            | Request::DeadLetterPurge(_)
+            | Request::Wake(_)) => self.inbox_way(conn, inbox, batch)?,
             looking @ (Request::RunGet(_)
             | Request::RunList(_)
             | Request::RunOutput(_)
             | Request::SessionGet(_)
             | Request::SessionList(_)
+            | Request::InboxPeek(_)
+            | Request::DeadLetterList(_)
             | Request::Subscribe(_)
             | Request::EventsReplay(_)
             | Request::AgentList
             | Request::Stats) => Way::Reply(Ok(self.look(conn, looking)?)),
         })
+    }
+
+    /// What a request about inboxes comes to.
+    fn inbox_way(
+        &mut self,
+        conn: ConnId,
+        request: Request,
+        batch: &mut Batch<Then>,
+    ) -> Result<Way, Trouble> {
+        let ask = match request {
+            Request::Drain(params) => return self.drain(conn, params, batch),
+            Request::DeadLetterRetry(params) => return self.dead_letter_retry(params, batch),
+            Request::DeadLetterPurge(params) => return self.dead_letter_purge(&params),
+            Request::DrainAck(params) => Ask::Ack(self.delivery(params, batch)?),
+            Request::DrainRelease(params) => Ask::Release(self.delivery(params, batch)?),
+            Request::DrainExtend(params) => self.extend(params),
+            Request::Wake(params) => Ask::Wake(Box::new(self.wake(params, batch)?)),
+            Request::Initialize(_)
+            | Request::Shutdown(_)
+            | Request::Exit
+            | Request::Prompt(_)
+            | Request::Cancel(_)
+            | Request::RunWait(_)
+            | Request::RunGet(_)
+            | Request::RunList(_)
+            | Request::RunOutput(_)
+            | Request::RunInput(_)
+            | Request::SessionOpen(_)
+            | Request::SessionClose(_)
+            | Request::SessionGet(_)
+            | Request::SessionList(_)
+            | Request::SessionWait(_)
+            | Request::InboxPeek(_)
+            | Request::DeadLetterList(_)
+            | Request::PermissionRespond(_)
+            | Request::Subscribe(_)
+            | Request::EventsReplay(_)
+            | Request::AgentList
+            | Request::Stats => unreachable!("these are not about inboxes"),
+        };
+        Ok(Way::Ask(Box::new(ask), Shape::Plain))
     }
 
     fn initialize(
@@ -277,6 +326,10 @@ impl Core {
             return Err(RpcError::run_not_found(replaced).into());
         }
         let known = self.know(&params.session_id, batch)?;
+        self.know_parent(&params.session_id, batch)?;
+        if let Some(notify) = params.notify.iter().flatten().next() {
+            self.know(notify, batch)?;
+        }
         let open = match &self.config.default_agent {
             Some(name) if !known => {
                 Some(self.open_by_default(params.session_id.clone(), name.clone()))
@@ -337,6 +390,9 @@ impl Core {
             title: None,
             timeout_ms: None,
             permissions: None,
+            keep: None,
+            wake: None,
+            heartbeat: None,
             cancel_recovered: false,
         }
     }
@@ -361,26 +417,6 @@ impl Core {
         })
     }
 
-    fn run_wait(&mut self, params: &RunWaitParams) -> Result<Way, Trouble> {
-        params.check(self.engine.limits())?;
-        let runs = params.runs();
-        let mut pending = Vec::new();
-        for run in &runs {
-            if self.engine.run_view(run).is_some() {
-                pending.push(run.clone());
-            } else if self.store.run(run)?.is_none() {
-                return Err(RpcError::run_not_found(run).into());
-            }
-        }
-        let need = params.need().saturating_sub(runs.len() - pending.len());
-        let ask = Ask::WaitRuns {
-            pending,
-            need,
-            timeout_ms: params.timeout_ms,
-        };
-        Ok(Way::Ask(Box::new(ask), Shape::Runs(runs)))
-    }
-
     fn session_open(
         &mut self,
         params: SessionOpenParams,
@@ -388,6 +424,10 @@ impl Core {
     ) -> Result<(OpenAsk, Env), Trouble> {
         let session = params.session_id.unwrap_or_else(fresh_session);
         let known = self.know(&session, batch)?;
+        self.know_parent(&session, batch)?;
+        if let Some(parent) = &params.parent {
+            self.know(parent, batch)?;
+        }
         let stored = self.engine.session_view(&session).map(|view| view.session);
         let mut env = self.crew.env(&session);
         let mut given = params.env.is_some();
@@ -432,6 +472,9 @@ impl Core {
             title: params.title,
             timeout_ms: params.timeout_ms,
             permissions: params.permissions,
+            keep: params.inbox.map(|inbox| inbox.keep.unwrap_or_default()),
+            wake: params.wake.map(Into::into),
+            heartbeat: params.heartbeat.map(|beat| beat.map(Into::into)),
             cancel_recovered: params.recover == Some(Recover::Cancel),
         };
         Ok((ask, env))
@@ -475,6 +518,19 @@ impl Core {
         Ok(true)
     }
 
+    /// Tells the engine of whoever is told of a session's completions: what they do there is decided by that one's policies.
+    pub(crate) fn know_parent(
+        &mut self,
+        session: &SessionId,
+        batch: &mut Batch<Then>,
+    ) -> Result<(), StoreError> {
+        let stored = self.engine.session(session);
+        if let Some(parent) = stored.and_then(|stored| stored.parent.clone()) {
+            self.know(&parent, batch)?;
+        }
+        Ok(())
+    }
+
     /// The agent that a session names, complete; `None` if it is not configured (any more).
     pub(crate) fn spec(&self, agent: &AgentRef) -> Option<AgentSpec> {
         super::resolve(agent, &self.config)
@@ -485,7 +541,7 @@ impl Core {
     }
 }
 
-fn fresh_run() -> RunId {
+pub(crate) fn fresh_run() -> RunId {
     RunId::parse(&Uuid::now_v7().to_string()).expect("a UUID is an id")
 }
 

@@ -104,6 +104,10 @@ pub(crate) enum Shape {
     Runs(Vec<RunId>),
     /// The state of this session.
     Session(SessionId),
+    /// The completions that were taken; whether it was asked to wait for them.
+    Drain(bool),
+    /// The dead letters that something was done to; whether there are more of those that were meant.
+    Letters(bool),
     /// What became of something typed into this run's terminal.
     Typed(RunId),
 }
@@ -242,10 +246,7 @@ impl Core {
                 self.step(Input::Clients(self.hub.present()), batch)
             }
             Msg::News(news) => self.news(news, batch),
-            Msg::Gone(session) => {
-                let owed = self.store.owed(&session)?;
-                self.step(Input::Released { session, owed }, batch)
-            }
+            Msg::Gone(session) => self.step(Input::Released(session), batch),
             Msg::Typed(typed) => {
                 self.typed(typed, batch);
                 Ok(())
@@ -322,14 +323,25 @@ impl Core {
         batch.add(effects, |writes| {
             self.wrote = true;
             let purged = writes.iter().filter_map(|write| match write {
-                Write::Purge(session, _) => Some(session.clone()),
+                Write::Purge(session) => Some(session.clone()),
                 Write::Session(_)
                 | Write::Mark(..)
                 | Write::Accept(_)
                 | Write::Start(..)
                 | Write::Stop(..)
                 | Write::Requeue(..)
-                | Write::Complete(..) => None,
+                | Write::Complete(..)
+                | Write::Deliver(_)
+                | Write::Settle(..)
+                | Write::Fail(..)
+                | Write::Bury(..)
+                | Write::Revive(..)
+                | Write::Forget(_)
+                | Write::WakeState { .. }
+                | Write::Woken(..)
+                | Write::Schedule(_)
+                | Write::Unschedule(_)
+                | Write::Joined { .. } => None,
             });
             self.purged.extend(purged);
             self.store.apply(writes)

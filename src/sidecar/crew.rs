@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::places::Places;
-use crate::agents::{self, Agent, Guards, Order, Setup, Tell, Turn};
-use crate::domain::{AgentSpec, SessionId};
+use crate::agents::{self, Agent, Event, Guards, News, Order, Setup, Tell, Turn};
+use crate::domain::{AgentSpec, Ending, FailKind, Seq, SessionId, Verdict};
 
 /// Every session's agent and what it is started with.
 pub(crate) struct Crew {
@@ -92,6 +92,18 @@ impl Crew {
             self.agents.insert(session.clone(), agent);
         }
         self.order(session, Order::Begin(turn));
+    }
+
+    /// A run's turn can't begin: it ends as failed.
+    pub(crate) fn fail(&self, seq: Seq, why: &str) {
+        (self.tell)(News {
+            seq,
+            event: Event::Ended {
+                verdict: Verdict::Failed(FailKind::Start, why.into()),
+                ending: Ending::default(),
+                taken: Vec::new(),
+            },
+        });
     }
 
     /// An agent that hears its first order only when nothing of the former one is left.

@@ -115,7 +115,7 @@ pub(crate) struct Owed {
 #[derive(Default)]
 pub(crate) struct Hub {
     clients: BTreeMap<ConnId, Client>,
-    /// Pieces of output that were dropped because somebody did not read.
+    /// Pieces of output, and words about skipped wakes, that were dropped because somebody did not read.
     pub(crate) dropped_events: u64,
 }
 
@@ -248,6 +248,32 @@ impl Hub {
                 && !(client.tell_dropped(session, run) && client.link.offer(json))
             {
                 client.behind = Some(EventNo::new(no.get() - 1));
+            }
+        }
+    }
+
+    /// Another durable event: told in its order, or later from the log.
+    pub(crate) fn announced(&mut self, session: &SessionId, no: EventNo, json: &str) {
+        for client in self
+            .clients
+            .values_mut()
+            .filter(|client| client.audience.hears(session))
+        {
+            if client.behind.is_none() && !client.link.offer(json) {
+                client.behind = Some(EventNo::new(no.get() - 1));
+            }
+        }
+    }
+
+    /// A word that a client which does not read misses.
+    pub(crate) fn mentioned(&mut self, session: &SessionId, json: &str) {
+        for client in self
+            .clients
+            .values_mut()
+            .filter(|client| client.audience.hears(session))
+        {
+            if client.behind.is_some() || !client.link.offer(json) {
+                self.dropped_events += 1;
             }
         }
     }

@@ -49,6 +49,7 @@ impl Core {
         if let Some(client) = self.hub.client(conn) {
             client.left = true;
         }
+        self.let_go(conn, batch)?;
         let present = self.hub.present();
         self.step(Input::Clients(present), batch)?;
         if present == 0 {

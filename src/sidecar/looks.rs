@@ -6,13 +6,14 @@ use super::hub::ConnId;
 use crate::domain::{EventNo, RunId, RunState, SessionId};
 use crate::engine::SessionView;
 use crate::protocol::{
-    AgentInfo, AgentListResult, CompletionView, Cursor, DurabilityView, EventsReplayParams,
-    InboxView, InitializeResult, PROTOCOL_VERSION, ReplayResult, Reply, Request, Role, RpcError,
-    RunListParams, RunListResult, RunOutputParams, RunOutputResult, RunRecord, RunUnderWay,
-    RunWaitResult, ServerInfo, SessionListParams, SessionListResult, SessionNow, SessionRecord,
-    StatsResult, SubscribeParams, WaitResult, Word, pieces,
+    AgentInfo, AgentListResult, CompletionView, Cursor, DeadLetterAdded, DurabilityView,
+    EventContent, EventView, EventsReplayParams, InboxView, InitializeResult, PROTOCOL_VERSION,
+    ReplayResult, Reply, Request, Role, RpcError, RunListParams, RunListResult, RunOutputParams,
+    RunOutputResult, RunRecord, RunUnderWay, RunWaitResult, ServerInfo, SessionListParams,
+    SessionListResult, SessionNow, SessionRecord, StatsResult, SubscribeParams, WaitResult, Word,
+    pieces,
 };
-use crate::store::{Durability, RunFilter, StoreError, StoredRun};
+use crate::store::{Announced, Durability, RunFilter, StoreError, StoredEvent, StoredRun};
 
 /// Bytes of a live run's output that are looked at for its text so far.
 const TEXT_BYTES: usize = 64 << 10;
@@ -32,6 +33,10 @@ impl Core {
                 Reply::Session(Box::new(record))
             }
             Request::SessionList(params) => Reply::SessionList(self.session_list(&params)?),
+            Request::InboxPeek(params) => Reply::Peek(self.peek(&params)?),
+            Request::DeadLetterList(params) => {
+                Reply::DeadLetterList(self.dead_letter_list(&params)?)
+            }
             Request::Subscribe(params) => self.subscribe(conn, params)?,
             Request::EventsReplay(params) => Reply::Replay(self.events_replay(&params)?),
             Request::AgentList => Reply::AgentList(AgentListResult::fitted(self.agents())),
@@ -46,6 +51,13 @@ impl Core {
             | Request::SessionOpen(_)
             | Request::SessionClose(_)
             | Request::SessionWait(_)
+            | Request::Drain(_)
+            | Request::DrainAck(_)
+            | Request::DrainRelease(_)
+            | Request::DrainExtend(_)
+            | Request::DeadLetterRetry(_)
+            | Request::DeadLetterPurge(_)
+            | Request::Wake(_)
             | Request::PermissionRespond(_) => unreachable!("these are not answered by looking"),
         })
     }
@@ -89,12 +101,8 @@ impl Core {
         if let Some(session) = &params.session_id {
             self.must_know(session)?;
         }
-        if let Some(parent) = params
-            .parent
-            .as_ref()
-            .filter(|parent| !self.engine.owes(parent))
-        {
-            self.must_know(parent)?;
+        if let Some(parent) = &params.parent {
+            self.must_own(parent)?;
         }
         let limit = params.limit(self.engine.limits());
         let mut filter = RunFilter {
@@ -193,20 +201,16 @@ impl Core {
     }
 
     fn record_of_session(&mut self, view: SessionView) -> Result<SessionRecord, StoreError> {
-        let oldest = if view.pending > 0 {
-            self.store.inbox_oldest(&view.session.id)?
-        } else {
-            None
-        };
         let now = SessionNow {
             state: view.state,
             settled: view.settled,
             queued: view.queued as u64,
             inbox: InboxView {
                 pending: view.pending,
-                leased: 0,
-                oldest,
+                leased: view.leased,
+                oldest: view.oldest,
             },
+            wake: view.wake.into(),
             clients: self.hub.hearing(&view.session.id) as u64,
             run: view
                 .run
@@ -255,12 +259,30 @@ impl Core {
             .store
             .events(after.no, None, limit.saturating_add(1).min(PAGE))?;
         let more = events.len() > limit || events.len() == PAGE;
-        let completions = events
+        let events = events
             .iter()
             .take(limit)
-            .map(|event| CompletionView::of(&event.completion).at(&self.cursor(Some(event.no))))
+            .map(|event| EventView::from(self.announced(event)))
             .collect();
-        Ok(ReplayResult::fitted(completions, &after, more))
+        Ok(ReplayResult::fitted(events, &after, more))
+    }
+
+    /// A durable event as clients are told of it.
+    pub(crate) fn announced(&self, event: &StoredEvent) -> EventContent {
+        let cursor = self.cursor(Some(event.no));
+        match &event.what {
+            Announced::Completed(completion) => {
+                EventContent::Completed(Box::new(CompletionView::of(completion).at(&cursor)))
+            }
+            Announced::DeadLetter { run, parent, why } => {
+                EventContent::DeadLetter(DeadLetterAdded {
+                    run_id: run.clone(),
+                    parent: parent.clone(),
+                    why: *why,
+                    cursor: cursor.to_string().into(),
+                })
+            }
+        }
     }
 
     /// A position in our durable log.
@@ -300,6 +322,9 @@ impl Core {
                 .collect(),
             accepted: counts.accepted,
             ended: counts.ended,
+            pending: counts.pending,
+            scheduled_wakes: counts.scheduled as u64,
+            waiting: counts.waiting as u64,
             commits: self.commits,
             dropped_events: self.hub.dropped_events,
             dropped_output_bytes: self.dropped_output_bytes,

@@ -10,14 +10,17 @@ mod config;
 mod core;
 mod crew;
 mod hub;
+mod inbox;
 mod input;
 mod leave;
+mod letters;
 mod logging;
 mod looks;
 mod output;
 mod places;
 mod refuse;
 mod stdio;
+mod wake;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +30,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use uuid::Uuid;
 
 pub use config::{Config, Flags, OnLastDisconnect, StoreAt};
 pub use logging::Logging;
@@ -91,6 +96,7 @@ impl Sidecar {
         let (place, places) = places(&config, &runtime);
         let told = snapshot.last_event;
         let clock = Clock::start();
+        snapshot.seed = uuid::Uuid::new_v4().as_u128();
         let (engine, recovered) = Engine::recover(snapshot, config.limits.clone(), clock.now());
         let mut batch = Batch::<Then>::default();
         batch.add(recovered, |writes| store.apply(writes))?;
@@ -201,7 +207,7 @@ fn open(config: &Config) -> Result<(Box<dyn Store>, Guards), StoreError> {
 /// Who this life is.
 fn identity(store: String, began: Mono, logging: Option<&Logging>) -> Identity {
     Identity {
-        instance: uuid::Uuid::now_v7().to_string(),
+        instance: Uuid::now_v7().to_string(),
         cwd: std::env::current_dir()
             .unwrap_or_else(|_| "/".into())
             .display()
@@ -280,6 +286,7 @@ fn traits_of(spec: &AgentSpec) -> AgentTraits {
         stall_ms: spec.stall_ms,
         stall_cancels: spec.on_stall == OnStall::Cancel,
         permissions: spec.permissions,
+        prose: spec.prose,
     }
 }
 

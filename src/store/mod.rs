@@ -8,8 +8,11 @@ mod sqlite;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::domain::{Completion, EventNo, Prompt, RunId, Seq, Session, SessionId, Wall};
-use crate::engine::{RunRow, Snapshot, Write};
+use crate::domain::{
+    Completion, DeadLetter, DeadWhy, DeliveryId, EventNo, InboxEntry, Prompt, RunId, Seq, Session,
+    SessionId, Wall,
+};
+use crate::engine::{DeliveredRun, RunRow, Snapshot, Write};
 
 pub use memory::{Fails, MemoryStore, Plant};
 pub use sqlite::{Durability, SqliteStore};
@@ -77,8 +80,24 @@ pub struct RunFilter {
 pub struct StoredEvent {
     /// Its position.
     pub no: EventNo,
-    /// The completion that it announces.
-    pub completion: Arc<Completion>,
+    /// What it announces.
+    pub what: Announced,
+}
+
+/// What a durable event announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announced {
+    /// A run ended.
+    Completed(Arc<Completion>),
+    /// A completion became a dead letter.
+    DeadLetter {
+        /// Whose completion.
+        run: RunId,
+        /// The inbox that it was in, or was for: the event belongs to this session.
+        parent: SessionId,
+        /// Why.
+        why: DeadWhy,
+    },
 }
 
 /// How many days and ended runs are kept.
@@ -123,6 +142,18 @@ pub trait Store: Send {
     /// [`StoreError`] if it can't be read.
     fn run(&mut self, id: &RunId) -> Result<Option<StoredRun>, StoreError>;
 
+    /// How a run ended; `None` if it has not, or is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it can't be read.
+    fn completion(&mut self, id: &RunId) -> Result<Option<Completion>, StoreError>;
+
+    /// The run that a wake of this id joined.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it can't be read.
+    fn joined(&mut self, id: &RunId) -> Result<Option<RunId>, StoreError>;
+
     /// The prompt of a run.
     ///
     /// # Errors
@@ -157,29 +188,43 @@ pub trait Store: Send {
     /// [`StoreError`] if it can't be read.
     fn ancestors(&mut self, id: &SessionId) -> Result<Vec<SessionId>, StoreError>;
 
-    /// When the oldest entry of a session's inbox ended.
+    /// Whether a stored session or run names this one as the one that is to be told of its completions.
     ///
     /// # Errors
     /// [`StoreError`] if it can't be read.
-    fn inbox_oldest(&mut self, id: &SessionId) -> Result<Option<Wall>, StoreError>;
+    fn is_named(&mut self, id: &SessionId) -> Result<bool, StoreError>;
 
-    /// Whose completions a session's inbox holds, oldest first.
+    /// What a session's inbox holds, oldest first, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`] if it can't be read.
-    fn inbox(&mut self, id: &SessionId) -> Result<Vec<RunId>, StoreError>;
+    fn inbox(&mut self, id: &SessionId, limit: usize) -> Result<Vec<InboxEntry>, StoreError>;
 
-    /// The dead letters in the order of acceptance: whose completion, and for whom it was.
+    /// A delivery that was acknowledged by this id or is to be: from whose inbox, and what, in the order in which it was handed out.
     ///
     /// # Errors
     /// [`StoreError`] if it can't be read.
-    fn dead_letters(&mut self) -> Result<Vec<(RunId, SessionId)>, StoreError>;
+    fn delivery(
+        &mut self,
+        id: &DeliveryId,
+    ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError>;
 
-    /// How many unacknowledged completions of a session's runs lie in whose inbox.
+    /// The dead letters in the order in which their runs ended, after that of `after`, at most `limit`; of this parent, if one is named.
     ///
     /// # Errors
     /// [`StoreError`] if it can't be read.
-    fn owed(&mut self, id: &SessionId) -> Result<Vec<(SessionId, u64)>, StoreError>;
+    fn dead_letters(
+        &mut self,
+        parent: Option<&SessionId>,
+        after: Option<EventNo>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// The dead letter of a run.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it can't be read.
+    fn dead_letter(&mut self, run: &RunId) -> Result<Option<DeadLetter>, StoreError>;
 
     /// Durable events after a position, in order, at most `limit`, of these sessions (`None`: of all).
     ///

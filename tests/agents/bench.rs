@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use turnlane::agents::{self, Agent, Chunk, Event, Guards, News, Order, Setup, Turn};
+use turnlane::agents::{self, Agent, Chunk, Event, Guards, InboxFile, News, Order, Setup, Turn};
 use turnlane::domain::{
     AgentKind, AgentSpec, Ending, OnStall, PermissionPolicy, Prompt, PromptInput, Question, RunId,
     Seq, SessionId, Verdict,
@@ -116,11 +116,22 @@ impl Bench {
     }
 
     pub fn begin(&self, number: u64, prompt: &str) {
+        self.begin_with(number, prompt, None);
+    }
+
+    /// Begins a run with these lines as the completions of a wake.
+    pub fn wake(&self, number: u64, prompt: &str, lines: &str) {
+        let inbox = InboxFile::write(&self.scratch(), lines).unwrap();
+        self.begin_with(number, prompt, Some(inbox));
+    }
+
+    fn begin_with(&self, number: u64, prompt: &str, inbox: Option<InboxFile>) {
         self.order(Order::Begin(Turn {
             seq: seq(number),
             run: RunId::parse(&format!("run-{number}")).unwrap(),
             prompt: Prompt::Text(prompt.into()),
             traceparent: Some("00-a-b-01".into()),
+            inbox,
         }));
     }
 

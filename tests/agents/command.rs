@@ -177,3 +177,30 @@ async fn orders_for_no_turn_are_ignored_and_no_steer_is_taken() {
     bench.order(Order::Stop);
     assert_eq!(bench.ended().await.taken, []);
 }
+
+/// What `TURNLANE_INBOX` names, its mode, and what it holds; `unset` without one.
+const LOOK: &str = r#"echo "${TURNLANE_INBOX-unset}"; [ -z "${TURNLANE_INBOX-}" ] || { stat -c %a "$TURNLANE_INBOX"; cat "$TURNLANE_INBOX"; }"#;
+
+#[tokio::test]
+async fn a_wake_run_finds_its_completions_in_a_private_file_of_its_own() {
+    let mut inherits = sh();
+    (inherits.env).insert("TURNLANE_INBOX".to_owned(), "/somebody/elses".to_owned());
+    let mut bench = Bench::new(inherits);
+    assert_eq!(&*bench.run(1, LOOK).await.ending.text, "unset\n");
+    let lines = "{\"runId\":\"a\"}\n{\"runId\":\"b\"}\n";
+    bench.wake(2, LOOK, lines);
+    let text = bench.ended().await.ending.text;
+    let (path, rest) = text.split_once('\n').unwrap();
+    assert_eq!(rest, format!("600\n{lines}"));
+    // Whoever hears of the end finds nothing of it.
+    assert!(
+        path.starts_with(bench.scratch().to_str().unwrap()),
+        "{path}"
+    );
+    assert!(!std::path::Path::new(path).exists());
+    assert_eq!(&*bench.run(3, LOOK).await.ending.text, "unset\n");
+    // One that was never begun takes its file along.
+    bench.wake(4, "sleep 60", lines);
+    bench.wake(5, LOOK, lines);
+    bench.release().await;
+}

@@ -1,6 +1,6 @@
 //! What must hold on a store whatever happened to it: the one check that every fault is held against.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::harness::{Sidecar, list, number, text};
 use crate::stage::Stage;
 use crate::told::Told;
+
+/// Deliveries in vain after which a completion is a dead letter.
+const CHANCES: u64 = 5;
 
 /// Starts a sidecar without any fault on the store, lets all that is queued run, and compares with what was told. Returns the
 /// promises that were broken.
@@ -27,6 +30,7 @@ pub fn broken(stage: &Stage, told: &Told) -> Vec<String> {
     let after = records(&mut sidecar);
     outcomes(&before, &after, told, stage, &mut broken);
     events(&mut sidecar, &store, &after, told, &mut broken);
+    inboxes(&mut sidecar, &after, told, &mut broken);
     sidecar.leave();
     sound(stage, &mut broken);
     broken.0
@@ -163,6 +167,7 @@ fn events(
     broken: &mut Broken,
 ) {
     let mut logged: BTreeMap<String, Value> = BTreeMap::new();
+    let mut buried = BTreeSet::new();
     let mut cursor = json!(format!("{store}:0"));
     let mut whole = true;
     if let Err(pruned) = sidecar.call("events/replay", json!({"after": cursor})) {
@@ -173,6 +178,11 @@ fn events(
         let page = sidecar.ok("events/replay", json!({"after": cursor}));
         for event in list(&page["events"]) {
             let completion = &event["params"];
+            if event["method"] == "deadLetter/added" {
+                let new = buried.insert(text(&completion["runId"]).to_owned());
+                broken.unless(new, || format!("dead twice: {event}"));
+                continue;
+            }
             let run = text(&completion["runId"]).to_owned();
             if let Some(first) = logged.insert(run, completion.clone()) {
                 broken.0.push(format!("completed twice: {first}, {event}"));
@@ -199,6 +209,101 @@ fn events(
     seqs.sort_unstable();
     seqs.dedup();
     broken.unless(seqs.len() == after.len(), || "a seq was given twice".into());
+}
+
+/// What somebody is to be told of is in an inbox, once, unless it was acknowledged or a wake run that completed has carried it; and what
+/// was acknowledged is in none.
+fn inboxes(
+    sidecar: &mut Sidecar,
+    after: &BTreeMap<String, Value>,
+    told: &Told,
+    broken: &mut Broken,
+) {
+    let mut found: BTreeMap<String, Value> = BTreeMap::new();
+    for session in sessions(sidecar) {
+        loop {
+            let taken = sidecar.drain(&session, json!({"ack": "auto"}));
+            for completion in list(&taken["completions"]) {
+                let run = text(&completion["runId"]).to_owned();
+                if let Some(first) = found.insert(run, completion.clone()) {
+                    broken
+                        .0
+                        .push(format!("offered twice: {first}, {completion}"));
+                }
+            }
+            if list(&taken["completions"]).is_empty() {
+                broken.unless(taken["leased"] == 0, || {
+                    format!("leased by nobody: {taken}")
+                });
+                break;
+            }
+        }
+    }
+    let mut carried = BTreeMap::new();
+    for (wake, record) in after
+        .iter()
+        .filter(|(_, run)| run["outcome"] == "completed")
+    {
+        for run in record["wake"]["runIds"].as_array().into_iter().flatten() {
+            let other = carried.insert(text(run).to_owned(), wake);
+            broken.unless(other.is_none(), || {
+                format!("{run} was settled by {other:?} and {wake}")
+            });
+        }
+    }
+    let dead = dead_letters(sidecar, told, broken);
+    for (run, record) in after.iter().filter(|(_, run)| run["notify"].is_string()) {
+        if dead.contains(run) {
+            broken.unless(!found.contains_key(run), || {
+                format!("dead, and in an inbox: {record}")
+            });
+            continue;
+        }
+        let settled = told.settled.contains(run);
+        match found.get(run) {
+            Some(completion) => {
+                broken.unless(!settled, || {
+                    format!("acknowledged and offered again: {completion}")
+                });
+                let wake = carried.get(run);
+                broken.unless(wake.is_none(), || {
+                    format!("{wake:?} has settled {completion}")
+                });
+                let offered = told.offered.get(run).copied().unwrap_or_default();
+                broken.unless(number(&completion["attempt"]) > offered, || {
+                    format!("offered {offered} times before, and that is forgotten: {completion}")
+                });
+            }
+            None => {
+                let taken = settled || told.settling.contains(run) || carried.contains_key(run);
+                broken.unless(taken, || format!("{run} is owed and in no inbox: {record}"));
+            }
+        }
+    }
+}
+
+/// Completions that nobody took are dead letters, once each, if that was told; and nothing else is one.
+fn dead_letters(sidecar: &mut Sidecar, told: &Told, broken: &mut Broken) -> BTreeSet<String> {
+    let page = sidecar.ok("deadLetter/list", json!({}));
+    let letters = list(&page["deadLetters"]);
+    let dead: BTreeSet<String> = (letters.iter())
+        .map(|letter| text(&letter["runId"]).to_owned())
+        .collect();
+    broken.unless(dead.len() == letters.len(), || {
+        format!("one is dead twice: {page}")
+    });
+    for run in told.buried.difference(&dead) {
+        broken
+            .0
+            .push(format!("{run} was told to be a dead letter and is none"));
+    }
+    for run in &dead {
+        let chances = told.offered.get(run).copied().unwrap_or_default();
+        broken.unless(chances + 1 >= CHANCES, || {
+            format!("{run} is a dead letter after {chances} deliveries")
+        });
+    }
+    dead
 }
 
 /// SQLite finds no damage.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::check;
-use crate::harness::{number, text};
+use crate::harness::{ids, list, number, runs_of, text};
 use crate::programs;
 use crate::stage::Stage;
 use crate::told::{Client, End, Told};
@@ -180,6 +180,96 @@ fn a_clock_that_goes_back_holds_no_limit_and_no_cancel_up() {
         assert_eq!(client.outcome(run), outcome, "{run}");
     }
     client.finish(End::Kill);
+}
+
+#[test]
+fn an_inbox_is_read_in_the_order_of_the_ends_whatever_the_clock_said() {
+    let Some(stage) = stage(False::Wall) else {
+        return;
+    };
+    let mut told = Told::default();
+    let mut ended = Vec::new();
+    // While it runs, and from one life to the next.
+    for life in 0..2 {
+        let mut client = Client::new(stage.start(), &mut told, &[]);
+        client.open("boss", stage.agent).unwrap();
+        let child = json!({"sessionId": "child", "agent": stage.agent, "parent": "boss"});
+        client.ask("session/open", child).unwrap();
+        for (number, offset) in ["+0", BACK, AHEAD, BACK].into_iter().enumerate() {
+            set(&stage, offset);
+            let run = format!("r{life}-{number}");
+            client.prompt("child", &run, &stage.script(&run)).unwrap();
+            client.completed(&run).unwrap();
+            ended.push(run);
+        }
+        client.finish(End::Kill);
+    }
+    let mut client = Client::new(stage.start(), &mut told, &[]);
+    let taken = client.drain(3).unwrap();
+    assert_eq!(runs_of(&taken), ended[..3]);
+    assert_eq!(runs_of(&client.drain(100).unwrap()), ended[3..]);
+    // A lease is no matter of the wall clock either.
+    for offset in [AHEAD, BACK] {
+        set(&stage, offset);
+        let nothing = json!({"sessionId": "boss", "waitMs": 100});
+        let nothing = client.sidecar.ok("drain", nothing);
+        assert_eq!(
+            (runs_of(&nothing).len(), &nothing["leased"]),
+            (0, &json!(8))
+        );
+    }
+    let acked = json!({"deliveryId": taken["deliveryId"]});
+    let acked = client.ask("drain/ack", acked).unwrap();
+    assert_eq!(ids(&acked["settled"]), ended[..3]);
+    client.finish(End::Kill);
+    let mut sidecar = stage.start();
+    assert_eq!(sidecar.drain_all("boss"), ended[3..]);
+    sidecar.leave();
+}
+
+#[test]
+fn a_parent_that_nobody_opens_is_waited_for_a_week() {
+    let Some(stage) = stage(False::Wall) else {
+        return;
+    };
+    let mut told = Told::default();
+    let mut client = Client::new(stage.start(), &mut told, &[]);
+    let child = json!({"sessionId": "child", "agent": stage.agent, "parent": "later"});
+    client.ask("session/open", child).unwrap();
+    client
+        .prompt("child", "owed", &stage.script("owed"))
+        .unwrap();
+    client.completed("owed").unwrap();
+    client.finish(End::Kill);
+    set(&stage, "+6d");
+    let mut sidecar = stage.start();
+    let letters = sidecar.ok("deadLetter/list", json!({}));
+    assert!(list(&letters["deadLetters"]).is_empty(), "{letters}");
+    sidecar.leave();
+    set(&stage, "+8d");
+    for _ in 0..2 {
+        let mut sidecar = stage.start();
+        sidecar.ok("initialize", json!({"resumeFrom": told.cursor()}));
+        sidecar.note("deadLetter/added", |letter| letter["runId"] == "owed");
+        let letters = sidecar.ok("deadLetter/list", json!({}));
+        let letters = list(&letters["deadLetters"]);
+        assert_eq!(letters.len(), 1, "{letters:?}");
+        for (field, value) in [
+            ("runId", "owed"),
+            ("parent", "later"),
+            ("why", "parentAbsent"),
+        ] {
+            assert_eq!(letters[0][field], value, "{letters:?}");
+        }
+        sidecar.leave();
+    }
+    let mut sidecar = stage.start();
+    sidecar.open("later", stage.agent);
+    assert!(sidecar.drain_all("later").is_empty());
+    let retried = sidecar.ok("deadLetter/retry", json!({"all": true}));
+    assert_eq!(ids(&retried["retried"]), ["owed"]);
+    assert_eq!(sidecar.drain_all("later"), ["owed"]);
+    sidecar.leave();
 }
 
 /// A life that ends by a kill, with a run in every state, one completion in an inbox among them.

@@ -5,7 +5,8 @@ use crate::bounded;
 use crate::check;
 use crate::stage::Stage;
 use crate::stories::{
-    CANCEL, CHECKPOINT, LEAVE, NEW_STORE, PROMPT, Played, REOPENING, START, Story, TURNS_END,
+    ACK, CANCEL, CHECKPOINT, DEAD_LETTER, DRAIN, INBOX_START, LEAVE, NEW_STORE, PROMPT, Played,
+    REOPENING, START, Story, TURNS_END, WAKE, WAKE_ENDS,
 };
 use crate::strace::{self, Fault, Point, Thread};
 use crate::told::Told;
@@ -154,6 +155,36 @@ fn a_kill_at_any_write_of_a_checkpoint() {
 }
 
 #[test]
+fn a_kill_at_any_write_of_a_drain() {
+    kill_at_every_point(&DRAIN, &[LOOP], 8);
+}
+
+#[test]
+fn a_kill_at_any_write_of_an_acknowledgement() {
+    kill_at_every_point(&ACK, &[LOOP], 8);
+}
+
+#[test]
+fn a_kill_at_any_write_of_a_dead_letter() {
+    kill_at_every_point(&DEAD_LETTER, &[LOOP], 8);
+}
+
+#[test]
+fn a_kill_at_any_write_of_a_wake_runs_start() {
+    kill_at_every_point(&WAKE, &[LOOP, WORLD], 8);
+}
+
+#[test]
+fn a_kill_at_any_write_of_a_wake_runs_end() {
+    kill_at_every_point(&WAKE_ENDS, &[LOOP, WORLD], 8);
+}
+
+#[test]
+fn a_kill_at_any_write_of_a_start_with_an_inbox() {
+    kill_at_every_point(&INBOX_START, &[Thread::First], 8);
+}
+
+#[test]
 fn recovery_that_is_killed_again_and_again_comes_to_the_same() {
     if !strace::works() {
         return;
@@ -241,6 +272,16 @@ fn a_store_that_becomes_read_only_at_any_write_of_a_turns_end() {
 }
 
 #[test]
+fn a_disk_that_fails_at_any_access_of_an_acknowledgement() {
+    fail_at_every_point(&ACK, LOOP, "EIO", 5);
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_write_of_a_wake_runs_end() {
+    fail_at_every_point(&WAKE_ENDS, LOOP, "ENOSPC", 5);
+}
+
+#[test]
 fn a_disk_that_is_full_at_any_write_of_a_start() {
     fail_at_every_point(&START, Thread::First, "ENOSPC", 6);
 }
@@ -295,6 +336,14 @@ fn a_completion_that_is_told_before_the_commit_is_found() {
     if strace::works() {
         let mut series = Series::new(&TURNS_END, "once", &["run/completed"]);
         assert_found(found(&mut series, LOOP), "was told to have ended");
+    }
+}
+
+#[test]
+fn an_answer_to_an_acknowledgement_before_the_commit_is_found() {
+    if strace::works() {
+        let mut series = Series::new(&ACK, "once", &["drain/ack"]);
+        assert_found(found(&mut series, LOOP), "acknowledged and offered again");
     }
 }
 

@@ -14,6 +14,7 @@ const AGENTS: &str = r#"
 [agents.once]
 kind = "command"
 command = ["sh"]
+prose = false
 grace_ms = 60000
 
 [agents.impatient]

@@ -96,6 +96,84 @@ fn opens(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
     client.completed("spared")
 }
 
+/// A parent, and three completions in its inbox.
+fn three_owed(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
+    client.open("boss", stage.agent)?;
+    let child = json!({"sessionId": "child", "agent": stage.agent, "parent": "boss"});
+    client.ask("session/open", child)?;
+    for run in ["one", "two", "three"] {
+        client.prompt("child", run, &stage.script(run))?;
+        client.completed(run)?;
+    }
+    Some(())
+}
+
+/// One of three is acknowledged, one leased, and one waits for this story.
+fn some_taken(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
+    three_owed(client, stage)?;
+    let first = client.drain(1)?;
+    client.ask("drain/ack", json!({"deliveryId": first["deliveryId"]}))?;
+    client.drain(1).map(drop)
+}
+
+fn taken_and_woken(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
+    some_taken(client, stage)?;
+    wakes(client, stage)
+}
+
+fn drains(client: &mut Client<'_>, _: &Stage) -> Option<()> {
+    let first = client.drain(2)?;
+    client.ask("drain/release", json!({"deliveryId": first["deliveryId"]}))?;
+    client.drain(1)?;
+    client.drain(1).map(drop)
+}
+
+fn acks(client: &mut Client<'_>, _: &Stage) -> Option<()> {
+    let all = client.drain(3)?;
+    let delivery = &all["deliveryId"];
+    let some = json!({"deliveryId": delivery, "runIds": ["two"]});
+    client.ask("drain/ack", some)?;
+    for _ in 0..2 {
+        client.ask("drain/ack", json!({"deliveryId": delivery}))?;
+    }
+    // Whoever was not told the truth hears of the sidecar here.
+    client.ask("stats", json!({})).map(drop)
+}
+
+/// One completion that was offered in vain four times.
+fn nearly_dead(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
+    client.open("boss", stage.agent)?;
+    let child = json!({"sessionId": "child", "agent": stage.agent, "parent": "boss"});
+    client.ask("session/open", child)?;
+    client.prompt("child", "owed", &stage.script("owed"))?;
+    client.completed("owed")?;
+    client.expire(4)?;
+    // The last of these leases is over once the fifth can be had.
+    let held = client.ask("drain", json!({"sessionId": "boss", "waitMs": 60_000}))?;
+    let delivery = json!({"deliveryId": held["deliveryId"]});
+    client.ask("drain/release", delivery).map(drop)
+}
+
+fn dies(client: &mut Client<'_>, _: &Stage) -> Option<()> {
+    client.expire(1)?;
+    client.dead("owed")
+}
+
+fn wakes(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
+    client.wake("boss", "wake", &stage.holds("wake"))?;
+    client.active("wake")
+}
+
+fn woken(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
+    three_owed(client, stage)?;
+    wakes(client, stage)
+}
+
+fn wake_ends(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
+    stage.release();
+    client.completed("wake")
+}
+
 /// More than the log takes before it is folded into the database.
 fn fills(client: &mut Client<'_>, stage: &Stage) -> Option<()> {
     for number in 0..10 {
@@ -128,6 +206,55 @@ pub const TURNS_END: Story = Story {
     before: Some(one_held),
     acts: ends,
     end: End::Kill,
+};
+
+pub const DRAIN: Story = Story {
+    name: "a drain",
+    given: None,
+    before: Some(three_owed),
+    acts: drains,
+    end: End::Kill,
+};
+
+pub const ACK: Story = Story {
+    name: "an acknowledgement",
+    given: None,
+    before: Some(three_owed),
+    acts: acks,
+    end: End::Kill,
+};
+
+pub const WAKE: Story = Story {
+    name: "a wake run's start",
+    given: None,
+    before: Some(three_owed),
+    acts: wakes,
+    end: End::Kill,
+};
+
+pub const WAKE_ENDS: Story = Story {
+    name: "a wake run's end",
+    given: None,
+    before: Some(woken),
+    acts: wake_ends,
+    end: End::Kill,
+};
+
+pub const DEAD_LETTER: Story = Story {
+    name: "a dead letter",
+    given: None,
+    before: Some(nearly_dead),
+    acts: dies,
+    end: End::Kill,
+};
+
+/// Recovery of an inbox of which something was acknowledged and something leased, and of a wake run.
+pub const INBOX_START: Story = Story {
+    name: "a start with an inbox",
+    given: Some(taken_and_woken),
+    before: None,
+    acts: starts,
+    end: End::Leave,
 };
 
 /// Recovery of a store that holds everything.

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Mailbox, Refusal, Sidecar, list, text};
+use crate::harness::{Mailbox, Refusal, Sidecar, ids, list, number, text};
 
 /// The books of one client. They hold only what was said to it.
 #[derive(Debug, Default, Clone)]
@@ -21,6 +21,16 @@ pub struct Told {
     sent: BTreeMap<String, String>,
     /// Runs that a cancel may cover, answered or not: it was sent after them.
     pub doomed: BTreeSet<String>,
+    /// How often each completion was offered.
+    pub offered: BTreeMap<String, u64>,
+    /// Runs whose completions are settled: that was answered.
+    pub settled: BTreeSet<String>,
+    /// Runs whose completions may be settled, answered or not: that was asked for.
+    pub settling: BTreeSet<String>,
+    /// Runs whose completions were said to be dead letters.
+    pub buried: BTreeSet<String>,
+    /// What each delivery holds.
+    deliveries: BTreeMap<String, Vec<String>>,
 }
 
 /// An answered prompt.
@@ -35,10 +45,11 @@ impl Told {
     fn asks(&mut self, method: &str, params: &Value) {
         let session = params["sessionId"].as_str().unwrap_or_default();
         match method {
-            "prompt" => {
+            "prompt" | "wake" => {
                 let run = text(&params["runId"]).to_owned();
                 self.sent.insert(run, session.to_owned());
             }
+            "drain/ack" => self.settling.extend(self.acked(params)),
             "cancel" => {
                 let covered = self.sent.iter().filter(|(_, its)| *its == session);
                 self.doomed.extend(covered.map(|(run, _)| run.clone()));
@@ -49,7 +60,7 @@ impl Told {
 
     fn answer(&mut self, method: &str, params: &Value, result: &Value) {
         match method {
-            "prompt" => {
+            "prompt" | "wake" => {
                 let accepted = Accepted {
                     session: text(&params["sessionId"]).to_owned(),
                     seq: result["seq"].as_u64(),
@@ -62,7 +73,27 @@ impl Told {
                 self.cancelled
                     .extend(runs.map(|run| text(&run["runId"]).to_owned()));
             }
+            "drain" => {
+                let mut runs = Vec::new();
+                for completion in list(&result["completions"]) {
+                    let run = text(&completion["runId"]).to_owned();
+                    self.offered
+                        .insert(run.clone(), number(&completion["attempt"]));
+                    runs.push(run);
+                }
+                let id = result["deliveryId"].as_str().unwrap_or_default();
+                self.deliveries.insert(id.to_owned(), runs);
+            }
+            "drain/ack" => self.settled.extend(ids(&result["settled"])),
             _ => {}
+        }
+    }
+
+    /// The runs that an acknowledgement is about.
+    fn acked(&self, params: &Value) -> Vec<String> {
+        match params.get("runIds") {
+            Some(runs) => ids(runs),
+            None => self.deliveries[text(&params["deliveryId"])].clone(),
         }
     }
 
@@ -70,6 +101,7 @@ impl Told {
     fn guess(&self, method: &str, params: &Value) -> Value {
         match method {
             "prompt" => json!({"runId": params["runId"]}),
+            "drain/ack" => json!({"settled": self.acked(params)}),
             "cancel" => {
                 let open = self.accepted.iter().filter(|(run, accepted)| {
                     params["sessionId"] == accepted.session.as_str()
@@ -199,6 +231,35 @@ impl<'t> Client<'t> {
         )
     }
 
+    /// Drains `boss` and does not wait.
+    pub fn drain(&mut self, max: u64) -> Option<Value> {
+        let params = json!({"sessionId": "boss", "max": max, "leaseMs": 3_600_000});
+        self.ask("drain", params)
+    }
+
+    /// Wakes a session with a command.
+    pub fn wake(&mut self, session: &str, run: &str, prompt: &str) -> Option<Value> {
+        let params =
+            json!({"sessionId": session, "runId": run, "reason": "look", "prompt": prompt});
+        self.ask("wake", params)
+    }
+
+    /// Lets the lease of all that `boss` is told of end so many times.
+    pub fn expire(&mut self, times: usize) -> Option<()> {
+        for _ in 0..times {
+            let params = json!({"sessionId": "boss", "leaseMs": 1, "waitMs": 60_000});
+            self.ask("drain", params)?;
+        }
+        Some(())
+    }
+
+    /// Waits for a dead letter.
+    pub fn dead(&mut self, run: &str) -> Option<()> {
+        self.wait("a dead letter", |mailbox| {
+            buried(mailbox).iter().any(|dead| dead == run)
+        })
+    }
+
     fn wait(&self, what: &str, mut find: impl FnMut(&mut Mailbox) -> bool) -> Option<()> {
         self.sidecar.wait(what, |mailbox| {
             if find(mailbox) {
@@ -247,6 +308,7 @@ impl<'t> Client<'t> {
         let status = self.sidecar.wait_exit();
         let completed = self.sidecar.look(|mailbox| mailbox.completions.clone());
         self.told.completed.extend(completed);
+        self.told.buried.extend(self.sidecar.look(buried));
         Ended {
             status,
             said: self.sidecar.said(),
@@ -255,6 +317,14 @@ impl<'t> Client<'t> {
             as_planned: end == End::Kill,
         }
     }
+}
+
+/// Runs whose dead letters were announced.
+fn buried(mailbox: &mut Mailbox) -> Vec<String> {
+    let mut notes = mailbox.notes.clone();
+    notes.retain(|note| note["method"] == "deadLetter/added");
+    let runs = notes.iter().map(|note| text(&note["params"]["runId"]));
+    runs.map(str::to_owned).collect()
 }
 
 fn is_active(mailbox: &Mailbox, run: &str) -> bool {

@@ -7,17 +7,24 @@
 )]
 
 mod cancels;
+mod carried;
 mod config;
 mod crash;
 #[path = "../support/disk.rs"]
 #[allow(dead_code, reason = "only the tests of faults cut the power")]
 mod disk;
+mod drains;
+mod frames;
 mod framing;
 mod harness;
+mod heartbeat;
 mod hostile;
+mod inboxes;
 mod lanes;
 mod leaving;
+mod letters;
 mod oneshot;
+mod operator;
 mod pages;
 #[path = "../support/programs.rs"]
 mod programs;
@@ -28,8 +35,11 @@ mod resume;
 #[path = "../support/schema.rs"]
 mod schema;
 mod sessions;
+mod shares;
 mod shells;
 mod slow;
 mod storage;
 mod storm;
 mod terminals;
+mod wakes;
+mod waking;

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 
 use turnlane::domain::{
-    AgentRef, Choice, Ending, FailKind, Limits, Mono, Now, PermissionPolicy, Prompt, Question,
-    RunId, Seq, Verdict, Wall,
+    AgentRef, Choice, Ending, FailKind, Heartbeat, Keep, Limits, Mono, Now, OnCompletion,
+    PermissionPolicy, Prompt, Question, RunId, Seq, Verdict, WakeBusy, WakePolicy, Wall,
 };
 use turnlane::engine::{
-    AgentTraits, Ask, CancelAsk, IfBusy, Input, OpenAsk, PromptAsk, Report, Ticket,
+    AgentTraits, Ask, CancelAsk, DeliveredRun, DeliveryAsk, DrainAsk, Group, Holder, IfBusy, Input,
+    OpenAsk, PromptAsk, Report, Ticket, WakeAsk,
 };
 use turnlane::store::{MemoryStore, Store};
 
 use crate::parse::{Words, run, session};
 use crate::show::{self, Names};
-use crate::support::{Decided, Machine, Sound, look_up};
+use crate::support::{Decided, Machine, Sound, letters, look_up};
 
 pub struct World {
     engine: Sound,
@@ -23,6 +24,7 @@ pub struct World {
     now: Now,
     names: Names,
     begun: bool,
+    lives: u128,
 }
 
 impl Default for World {
@@ -35,6 +37,7 @@ impl Default for World {
             stall_ms: None,
             stall_cancels: false,
             permissions: PermissionPolicy::Ask,
+            prose: true,
         };
         Self {
             engine: Sound::default(),
@@ -47,6 +50,7 @@ impl Default for World {
             },
             names: Names::default(),
             begun: false,
+            lives: 0,
         }
     }
 }
@@ -57,6 +61,17 @@ impl World {
         self.names.now = None;
         let words = Words::of(line);
         match words.get(0) {
+            // What is only there for what comes after it: nobody reads its effects.
+            "given" => {
+                self.step(line.trim_start_matches("given").trim_start());
+                return Vec::new();
+            }
+            // A run that is accepted, begins and completes: what follows from its end.
+            "run" => {
+                let rest = line.trim_start_matches("run");
+                self.step(&format!("prompt{rest}"));
+                return self.step(&format!("agent {} ends completed", words.get(2)));
+            }
             "limits" => {
                 for (name, value) in words.settings() {
                     assert!(self.limits.set(name, value.parse().unwrap()), "{name}");
@@ -77,18 +92,20 @@ impl World {
         }
         match words.get(0) {
             "agent" => self.feed(self.report(&words)),
-            "released" => {
-                let session = session(words.get(1));
-                let owed = self.store.owed(&session).unwrap();
-                self.feed(Input::Released { session, owed })
+            "released" => self.feed(Input::Released(session(words.get(1)))),
+            "left" => self.feed(Input::Left(Holder(words.get(1).parse().unwrap()))),
+            // The wall clock is set; nothing else happens.
+            "wall" => {
+                self.now.wall.0 += words.get(1).parse::<i64>().unwrap();
+                self.feed(Input::Tick)
             }
             "clients" => self.feed(Input::Clients(words.get(1).parse().unwrap())),
             "withdraw" => {
-                let question = words.rest(1).join(" ");
+                let question = line.trim_start_matches("withdraw").trim_start();
                 let all = self.names.questions.iter();
                 let ticket = all
                     .rev()
-                    .find(|(_, asked)| **asked == question)
+                    .find(|(_, asked)| *asked == question)
                     .map(|(ticket, _)| *ticket);
                 self.feed(Input::Withdraw(ticket.expect("a question that was asked")))
             }
@@ -120,6 +137,7 @@ impl World {
                 Some("deny") => PermissionPolicy::Deny,
                 _ => PermissionPolicy::Ask,
             },
+            prose: !words.has("commands"),
         };
         self.agents.insert(words.get(1).to_owned(), traits);
     }
@@ -130,6 +148,8 @@ impl World {
         self.store = std::mem::take(&mut self.store).crash();
         self.now.mono = Mono(0);
         let mut snapshot = self.store.snapshot().unwrap();
+        self.lives += 1;
+        snapshot.seed = self.lives << 64 | self.lives;
         for (session, traits) in &mut snapshot.sessions {
             *traits = self.traits(&session.agent);
         }
@@ -143,14 +163,7 @@ impl World {
     }
 
     fn commit(&mut self, decided: Decided) -> Vec<String> {
-        for write in &decided.writes {
-            if let turnlane::engine::Write::Accept(accepted) = write {
-                self.names
-                    .runs
-                    .insert(accepted.row.seq, accepted.row.id.to_string());
-            }
-        }
-        let shown = show::effects(&self.names, &decided.writes, &decided.acts);
+        let shown = show::effects(&mut self.names, &decided.writes, &decided.acts);
         self.store.apply(decided.writes).unwrap();
         self.store.commit().unwrap();
         shown
@@ -164,6 +177,11 @@ impl World {
 
     fn ask(&mut self, line: &str, words: &Words) -> Vec<String> {
         let mut ask = self.parsed(words);
+        if let Ask::Ack(ask) | Ask::Release(ask) = &ask
+            && self.store.delivery(&ask.delivery).unwrap().is_none()
+        {
+            return vec!["-> no such delivery".to_owned()];
+        }
         for id in look_up(&mut self.store, &mut ask) {
             if let Some(session) = self.store.session(&id).unwrap() {
                 let agent = self.traits(&session.agent);
@@ -177,13 +195,13 @@ impl World {
         self.feed(Input::Ask { from, ask })
     }
 
-    fn parsed(&self, words: &Words) -> Ask {
+    fn parsed(&mut self, words: &Words) -> Ask {
         let timeout_ms = words.ms("timeout");
         match words.get(0) {
             "open" => Ask::Open(Box::new(self.open(words))),
             "prompt" => Ask::Prompt(Box::new(prompt(words))),
             "cancel" if words.get(1) == "run" => Ask::Cancel(CancelAsk::Run {
-                run: run(words.get(2)),
+                run: run(self.names.real(words.get(2))),
                 known: false,
             }),
             "cancel" if words.has("queued") => {
@@ -200,7 +218,7 @@ impl World {
                 timeout_ms,
             },
             "wait" => {
-                let pending: Vec<RunId> = words.rest(2).iter().map(|id| run(id)).collect();
+                let pending = runs(words.rest(2));
                 let need = if words.get(1) == "any" {
                     1
                 } else {
@@ -212,8 +230,21 @@ impl World {
                     timeout_ms,
                 }
             }
+            "drain" => Ask::Drain(Box::new(drain(words))),
+            "ack" => Ask::Ack(self.delivery(words)),
+            "release" => Ask::Release(self.delivery(words)),
+            "extend" => Ask::Extend {
+                delivery: self.names.delivery(words.get(1)),
+                lease_ms: words.ms("lease").unwrap(),
+            },
+            "retry" => Ask::Retry {
+                letters: letters(&mut self.store, &runs(words.rest(1))),
+                parent: words.setting("to").map(session),
+            },
+            "forget" => Ask::Forget(letters(&mut self.store, &runs(words.rest(1)))),
+            "wake" => Ask::Wake(Box::new(wake(words))),
             "respond" => Ask::Respond {
-                run: run(words.get(1)),
+                run: run(self.names.real(words.get(1))),
                 known: true,
                 request: words.get(2).into(),
                 option: words.get(3).into(),
@@ -242,11 +273,39 @@ impl World {
             title: None,
             timeout_ms: words.ms("timeout"),
             permissions: None,
+            keep: words.setting("keep").map(|keep| match keep {
+                "all" => Keep::All,
+                "latestPerChild" => Keep::LatestPerChild,
+                other => panic!("nothing keeps `{other}`"),
+            }),
+            wake: words.setting("wake").map(|on| policy(on, words)),
+            heartbeat: words.setting("heartbeat").map(|every| {
+                (every != "none").then(|| Heartbeat {
+                    every_ms: every.parse().unwrap(),
+                    prompt: words.setting("beat").map(Into::into),
+                    only_if_pending: words.has("onlyIfPending"),
+                })
+            }),
             cancel_recovered: words.setting("recover") == Some("cancel"),
         }
     }
 
+    /// What is done to a delivery, or to the named runs of it.
+    fn delivery(&self, words: &Words) -> DeliveryAsk {
+        let named = runs(words.rest(2)).into_iter().map(|run| DeliveredRun {
+            run,
+            no: turnlane::domain::EventNo::after(None),
+            settled: false,
+        });
+        DeliveryAsk {
+            delivery: self.names.delivery(words.get(1)),
+            session: session("nobody"),
+            runs: named.collect(),
+        }
+    }
+
     fn seq(&self, name: &str) -> Seq {
+        let name = self.names.real(name);
         let found = self.names.runs.iter().rev().find(|(_, run)| *run == name);
         *found.unwrap_or_else(|| panic!("there is no run {name}")).0
     }
@@ -287,6 +346,81 @@ impl World {
             seq: self.seq(words.get(1)),
             report,
         }
+    }
+}
+
+fn runs(names: &[&str]) -> Vec<RunId> {
+    names.iter().map(|name| run(name)).collect()
+}
+
+fn policy(on: &str, words: &Words) -> WakePolicy {
+    let default = WakePolicy::default();
+    WakePolicy {
+        on_completion: match on {
+            "hold" => OnCompletion::Hold,
+            "wake" => OnCompletion::Wake,
+            "lastChild" => OnCompletion::LastChild,
+            other => panic!("no completion does `{other}`"),
+        },
+        prompt: words.setting("tell").map(Into::into),
+        max_consecutive: words
+            .ms("budget")
+            .map_or(default.max_consecutive, |budget| {
+                u32::try_from(budget).unwrap()
+            }),
+        min_interval_ms: words.ms("interval").unwrap_or(default.min_interval_ms),
+        ..default
+    }
+}
+
+/// `until=all|any|N runs=A,B`.
+fn group(words: &Words) -> Option<Group> {
+    let until = words.setting("until")?;
+    let runs = runs(&words.list("runs"));
+    let need = match until {
+        "all" => runs.len(),
+        "any" => 1,
+        n => n.parse().unwrap(),
+    };
+    Some(Group {
+        pending: runs.clone(),
+        runs,
+        need,
+    })
+}
+
+fn drain(words: &Words) -> DrainAsk {
+    DrainAsk {
+        session: session(words.get(1)),
+        holder: Holder(words.ms("by").unwrap_or(1)),
+        max: words
+            .ms("max")
+            .map_or(100, |max| usize::try_from(max).unwrap()),
+        lease_ms: words.ms("lease").unwrap_or(30_000),
+        auto: words.has("auto"),
+        until: group(words),
+        wait_ms: words.ms("wait").unwrap_or(0),
+        named: false,
+    }
+}
+
+fn wake(words: &Words) -> WakeAsk {
+    WakeAsk {
+        session: session(words.get(1)),
+        run: run(words.get(2)),
+        prior: None,
+        reason: words.setting("reason").unwrap_or("news").into(),
+        prompt: words.setting("tell").map(Into::into),
+        key: words.setting("key").map(Into::into),
+        if_busy: if words.has("skip") {
+            WakeBusy::Skip
+        } else if words.has("interruptIfParked") {
+            WakeBusy::InterruptIfParked
+        } else {
+            WakeBusy::Queue
+        },
+        only_if_pending: words.has("onlyIfPending"),
+        when: group(words),
     }
 }
 

@@ -26,6 +26,8 @@ fn varies(field: &str) -> bool {
         "uptimeMs",
         "commits",
         "version",
+        "deliveryId",
+        "at",
     ];
     field.ends_with("At") || others.contains(&field)
 }

@@ -20,10 +20,12 @@ const BEYOND: &[(&str, &str)] = &[
     ("run/input", "keys"),
     ("session/open", "parent"),
     ("session/open", "title"),
+    ("drain", "until.n"),
+    ("wake", "when.n"),
 ];
 
 /// Words that mean something somewhere.
-const WORDS: [&str; 19] = [
+const WORDS: [&str; 23] = [
     "all",
     "queued",
     "any",
@@ -43,6 +45,10 @@ const WORDS: [&str; 19] = [
     "settled",
     "ended",
     "parked",
+    "skip",
+    "interruptIfParked",
+    "manual",
+    "auto",
 ];
 
 /// Values of every kind, good somewhere and bad elsewhere.
@@ -95,7 +101,40 @@ fn pool() -> Vec<Value> {
     ];
     all.extend(WORDS.map(|word| json!(word)));
     all.extend(agents());
+    all.extend(policies());
     all
+}
+
+/// What is said of inboxes and wakes, and groups of runs: good ones and others.
+fn policies() -> [Value; 26] {
+    [
+        json!({"keep": "all"}),
+        json!({"keep": "latestPerChild"}),
+        json!({"keep": "none"}),
+        json!({"kept": "all"}),
+        json!({"onCompletion": "wake", "prompt": "p", "maxConsecutive": 1_000, "minIntervalMs": 0, "textBytes": 0}),
+        json!({"onCompletion": "lastChild", "minIntervalMs": 86_400_000, "textBytes": 32_768}),
+        json!({"onCompletion": "always"}),
+        json!({"prompt": ""}),
+        json!({"maxConsecutive": 0}),
+        json!({"maxConsecutive": 1_001}),
+        json!({"minIntervalMs": 86_400_001}),
+        json!({"textBytes": 32_769}),
+        json!({"textBytes": null, "more": 1}),
+        json!({"everyMs": 1_000}),
+        json!({"everyMs": 1_000, "prompt": "p", "onlyIfPending": true}),
+        json!({"everyMs": 999}),
+        json!({"everyMs": 1_000, "prompt": ""}),
+        json!({"runIds": ["a"]}),
+        json!({"runIds": ["a", "b"], "mode": "any", "n": null}),
+        json!({"runIds": ["a", "b"], "mode": "atLeast", "n": 2}),
+        json!({"runIds": ["a", "a"], "mode": "atLeast", "n": 2}),
+        json!({"runIds": ["a"], "mode": "atLeast"}),
+        json!({"runIds": ["a"], "mode": "atLeast", "n": 0}),
+        json!({"runIds": ["a"], "n": 1}),
+        json!({"runIds": []}),
+        json!({"runIds": ["a"], "more": 1}),
+    ]
 }
 
 /// Descriptions of agents, good ones and others.
@@ -130,6 +169,14 @@ fn taken(method: &str, params: &Value) -> Result<(), RpcError> {
         Request::Prompt(params) => params.check(&limits),
         Request::RunWait(params) => params.check(&limits),
         Request::RunInput(params) => params.input(&limits).map(drop),
+        Request::Drain(params) => match params.until {
+            Some(until) => until.check("until", &limits),
+            None => Ok(()),
+        },
+        Request::Wake(params) => match params.when {
+            Some(when) => when.check("when", &limits),
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
 }

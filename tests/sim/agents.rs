@@ -82,6 +82,8 @@ impl Agents {
             | Act::Reject(..)
             | Act::Changed { .. }
             | Act::Completed(..)
+            | Act::DeadLetter(..)
+            | Act::WakeSkipped { .. }
             | Act::SessionChanged(_)
             | Act::InboxChanged(_) => {}
         }
@@ -156,10 +158,7 @@ impl Agents {
         let Some(turn) = &mut agent.turn else {
             if agent.released {
                 self.of.remove(session);
-                return Some(Input::Released {
-                    session: session.clone(),
-                    owed: Vec::new(),
-                });
+                return Some(Input::Released(session.clone()));
             }
             return None;
         };

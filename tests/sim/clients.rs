@@ -1,7 +1,12 @@
 //! What clients ask for.
 
-use turnlane::domain::{AgentRef, PermissionPolicy, Prompt, RunId, SessionId};
-use turnlane::engine::{AgentTraits, Ask, CancelAsk, IfBusy, OpenAsk, PromptAsk};
+use turnlane::domain::{
+    AgentRef, Heartbeat, Keep, OnCompletion, PermissionPolicy, Prompt, RunId, SessionId, WakeBusy,
+    WakePolicy,
+};
+use turnlane::engine::{
+    AgentTraits, Ask, CancelAsk, DrainAsk, Group, Holder, IfBusy, OpenAsk, PromptAsk, WakeAsk,
+};
 
 use crate::rng::Rng;
 
@@ -18,6 +23,7 @@ pub fn traits(agent: &AgentRef) -> Option<AgentTraits> {
         stall_ms: None,
         stall_cancels: false,
         permissions: PermissionPolicy::Allow,
+        prose: true,
     };
     match &**name {
         "plain" => Some(plain),
@@ -29,6 +35,7 @@ pub fn traits(agent: &AgentRef) -> Option<AgentTraits> {
         "terminal" => Some(AgentTraits {
             steers: true,
             terminal: true,
+            prose: false,
             ..plain
         }),
         "stalls" => Some(AgentTraits {
@@ -54,6 +61,46 @@ pub fn types(session: &SessionId) -> bool {
     number.and_then(|number| AGENTS.get(number)) == Some(&"terminal")
 }
 
+fn number(session: &SessionId) -> Option<usize> {
+    session.as_str().strip_prefix('s')?.parse().ok()
+}
+
+/// How a session is woken: each always in the same way.
+pub fn wake_policy(session: &SessionId) -> WakePolicy {
+    let (on_completion, prompt, max_consecutive) = match number(session) {
+        Some(0) => (OnCompletion::Wake, None, 3),
+        Some(1) => (OnCompletion::LastChild, None, 2),
+        Some(4) => (OnCompletion::Wake, Some("look".into()), 2),
+        Some(_) | None => (OnCompletion::Hold, None, 2),
+    };
+    WakePolicy {
+        on_completion,
+        prompt,
+        max_consecutive,
+        min_interval_ms: 50,
+        ..WakePolicy::default()
+    }
+}
+
+/// Wake runs in a row.
+pub fn budget(session: &SessionId) -> u32 {
+    wake_policy(session).max_consecutive
+}
+
+/// Whether a newer completion takes the place of an older one of the same child.
+pub fn keeps_latest(session: &SessionId) -> bool {
+    number(session) == Some(1)
+}
+
+/// How the hearts of sessions beat.
+fn heartbeat(n: u64) -> Option<Heartbeat> {
+    (n == 2 || n == 0).then(|| Heartbeat {
+        every_ms: 1_000,
+        prompt: (n == 2).then(|| "beat".into()),
+        only_if_pending: false,
+    })
+}
+
 pub fn session(n: u64) -> SessionId {
     SessionId::parse(&format!("s{n}")).unwrap()
 }
@@ -63,14 +110,21 @@ pub fn run(n: u64) -> RunId {
 }
 
 /// How a session is opened: always the same way, but for chance in what is omitted.
-pub fn open(n: u64, rng: &mut Rng) -> OpenAsk {
+pub fn open(n: u64, calm: bool, rng: &mut Rng) -> OpenAsk {
     let agent = AGENTS[usize::try_from(n).unwrap()];
-    let agent = AgentRef::Named(if rng.percent(2) { "nobody" } else { agent }.into());
+    let agent = AgentRef::Named(
+        if rng.percent(2) && !calm {
+            "nobody"
+        } else {
+            agent
+        }
+        .into(),
+    );
     let parent = match n {
         1 | 4 => Some(session(0)),
         2 => Some(session(1)),
-        3 if rng.percent(5) => Some(session(3)),
-        0 if rng.percent(5) => Some(session(2)),
+        3 if rng.percent(5) && !calm => Some(session(3)),
+        0 if rng.percent(5) && !calm => Some(session(2)),
         _ => None,
     };
     OpenAsk {
@@ -85,6 +139,9 @@ pub fn open(n: u64, rng: &mut Rng) -> OpenAsk {
         title: rng.percent(20).then(|| "t".into()),
         timeout_ms: rng.percent(10).then_some(2_000),
         permissions: None,
+        keep: keeps_latest(&session(n)).then_some(Keep::LatestPerChild),
+        wake: Some(wake_policy(&session(n))),
+        heartbeat: (!calm).then(|| heartbeat(n)).or(Some(None)),
         cancel_recovered: rng.percent(10),
     }
 }
@@ -122,7 +179,7 @@ pub fn prompt(n: u64, sessions: u64, rng: &mut Rng) -> PromptAsk {
         traceparent: None,
         open: rng.percent(15).then(|| OpenAsk {
             parent: matches!(to, 1 | 4).then(|| session(0)),
-            ..open(to, rng)
+            ..open(to, false, rng)
         }),
     }
 }
@@ -161,5 +218,78 @@ pub fn other(last_run: u64, sessions: u64, rng: &mut Rng) -> Ask {
             timeout_ms: 500,
         },
         _ => Ask::Cancel(CancelAsk::All(id)),
+    }
+}
+
+/// Who drains.
+pub fn holder(rng: &mut Rng) -> Holder {
+    Holder(rng.below(3))
+}
+
+fn group(last_run: u64, rng: &mut Rng) -> Group {
+    let mut runs: Vec<RunId> = (0..=rng.below(3))
+        .map(|_| run(last_run.saturating_sub(rng.below(6)).max(1)))
+        .collect();
+    runs.sort();
+    runs.dedup();
+    let need = 1 + usize::try_from(rng.below(runs.len() as u64)).unwrap();
+    Group {
+        pending: runs.clone(),
+        runs,
+        need,
+    }
+}
+
+/// Completions are wanted.
+pub fn drain(last_run: u64, sessions: u64, rng: &mut Rng) -> DrainAsk {
+    let absent = SessionId::parse("absent").unwrap();
+    DrainAsk {
+        session: if rng.percent(5) {
+            absent
+        } else {
+            session(rng.below(sessions))
+        },
+        holder: holder(rng),
+        max: *rng.one_of(&[1, 2, 100]),
+        lease_ms: *rng.one_of(&[1, 50, 400, 30_000]),
+        auto: rng.percent(25),
+        until: rng.percent(20).then(|| group(last_run, rng)),
+        wait_ms: *rng.one_of(&[0, 0, 100, 2_000]),
+        named: false,
+    }
+}
+
+/// Everything that is left is wanted.
+pub fn last_drain(session: SessionId) -> DrainAsk {
+    DrainAsk {
+        session,
+        holder: Holder(0),
+        max: 1_000,
+        lease_ms: 1,
+        auto: true,
+        until: None,
+        wait_ms: 0,
+        named: false,
+    }
+}
+
+/// A wake, sometimes one that was asked for before.
+pub fn wake(n: u64, last_run: u64, sessions: u64, rng: &mut Rng) -> WakeAsk {
+    let text = |rng: &mut Rng| format!("text {}", rng.below(3)).into();
+    WakeAsk {
+        session: session(rng.below(sessions)),
+        run: RunId::parse(&format!("w{n}")).unwrap(),
+        prior: None,
+        reason: text(rng),
+        prompt: rng.percent(40).then(|| text(rng)),
+        key: rng.percent(40).then(|| text(rng)),
+        if_busy: *rng.one_of(&[
+            WakeBusy::Queue,
+            WakeBusy::Queue,
+            WakeBusy::Skip,
+            WakeBusy::InterruptIfParked,
+        ]),
+        only_if_pending: rng.percent(20),
+        when: rng.percent(35).then(|| group(last_run, rng)),
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use turnlane::domain::{Limits, Mono, Now, Outcome, Reason, RunState, Seq, SessionId};
-use turnlane::engine::{Act, Answer, Ask, CancelAsk, Input, Snapshot, Ticket, Write};
+use turnlane::domain::{AgentRef, Limits, Mono, Now, Outcome, Reason, RunState, Seq, SessionId};
+use turnlane::engine::{Act, Answer, Ask, CancelAsk, Delivered, Input, Snapshot, Ticket, Write};
 use turnlane::store::{MemoryStore, Plant};
 
+use crate::clients;
+use crate::rng::Rng;
 use crate::support::{Decided, Machine, Sound};
 use crate::try_seed;
 
@@ -24,6 +26,15 @@ enum Bug {
     ForgetsWaits,
     SaysNothingOfRecovery,
     RunsWhatWasTyped,
+    AckForgetsOne,
+    LeaseIsNeverReturned,
+    WakeOpens,
+    BudgetIsIgnored,
+    BudgetIsNotReset,
+    SkipIsNotLookedAtAgain,
+    HandsOutTwice,
+    AttemptStays,
+    DiesTooEarly,
 }
 
 /// The engine with a bug at its seams.
@@ -31,10 +42,23 @@ struct Planted {
     engine: Sound,
     bug: Bug,
     cancelled: BTreeSet<SessionId>,
+    /// A wake was skipped in this life, for a time.
+    skipped: bool,
+    /// What was handed out last.
+    last: Vec<Delivered>,
 }
 
 impl Machine for Planted {
-    fn recover(&mut self, mut snapshot: Snapshot, limits: Limits, now: Now) -> Decided {
+    fn recover(&mut self, mut snapshot: Snapshot, mut limits: Limits, now: Now) -> Decided {
+        self.skipped = false;
+        if self.bug == Bug::DiesTooEarly {
+            limits.max_attempts = 1;
+        }
+        for (session, _) in &mut snapshot.sessions {
+            if self.bug == Bug::BudgetIsNotReset && session.wake_streak > 0 {
+                session.wake_streak = u32::MAX >> 1;
+            }
+        }
         for row in &mut snapshot.runs {
             match self.bug {
                 Bug::StartsAgainAfterCrash if row.stop.is_none() && row.into.is_none() => {
@@ -56,6 +80,13 @@ impl Machine for Planted {
             forget_terminals(&mut input);
         }
         let later = self.later_prompt(&input);
+        let (mut before, mut forgets) = (Decided::default(), false);
+        match self.bug {
+            Bug::WakeOpens => before = self.open_for_wake(now, &input),
+            Bug::BudgetIsIgnored => no_budget(&mut input),
+            Bug::LeaseIsNeverReturned => forgets = hold_for_ever(&mut input),
+            _ => {}
+        }
         let mut decided = self.engine.step(now, input);
         match self.bug {
             Bug::FailureStrandsTheNext => strand(&mut decided),
@@ -77,12 +108,35 @@ impl Machine for Planted {
                     let from = Ticket(u64::MAX);
                     let ask = Ask::Cancel(CancelAsk::Run { run, known: true });
                     let hit = self.engine.step(now, Input::Ask { from, ask });
-                    decided.writes.extend(hit.writes);
-                    let acts = hit.acts.into_iter();
-                    decided.acts.extend(acts.filter(|act| !matches!(act, Act::Answer(to, _) | Act::Reject(to, _) if *to == from)));
+                    append(&mut decided, hit, from);
                 }
             }
-            Bug::StartsAgainAfterCrash
+            Bug::AckForgetsOne => forget_one(&mut decided),
+            Bug::LeaseIsNeverReturned if forgets => settle_nothing(&mut decided),
+            Bug::HandsOutTwice => hand_out_again(&mut decided, &mut self.last),
+            Bug::AttemptStays => first_attempt(&mut decided),
+            Bug::SkipIsNotLookedAtAgain => {
+                let skips = |act: &Act| {
+                    matches!(
+                        act,
+                        Act::WakeSkipped {
+                            retry_at: Some(_),
+                            ..
+                        }
+                    )
+                };
+                self.skipped |= decided.acts.iter().any(skips);
+            }
+            Bug::WakeOpens => {
+                before.writes.append(&mut decided.writes);
+                before.acts.append(&mut decided.acts);
+                decided = before;
+            }
+            Bug::LeaseIsNeverReturned
+            | Bug::BudgetIsIgnored
+            | Bug::BudgetIsNotReset
+            | Bug::DiesTooEarly
+            | Bug::StartsAgainAfterCrash
             | Bug::ReversesAtRecovery
             | Bug::SaysNothingOfRecovery
             | Bug::RunsWhatWasTyped => {}
@@ -91,11 +145,40 @@ impl Machine for Planted {
     }
 
     fn deadline(&self) -> Option<Mono> {
-        self.engine.deadline()
+        self.engine.deadline().filter(|_| !self.skipped)
     }
 }
 
+/// What else was decided, without what was said to its asker.
+fn append(decided: &mut Decided, more: Decided, asker: Ticket) {
+    decided.writes.extend(more.writes);
+    let told = |act: &Act| matches!(act, Act::Answer(to, _) | Act::Reject(to, _) if *to == asker);
+    let acts = more.acts.into_iter();
+    decided.acts.extend(acts.filter(|act| !told(act)));
+}
+
 impl Planted {
+    /// The session of a wake is opened before it.
+    fn open_for_wake(&mut self, now: Now, input: &Input) -> Decided {
+        let mut opened = Decided::default();
+        if let Input::Ask {
+            ask: Ask::Wake(wake),
+            ..
+        } = input
+        {
+            let from = Ticket(u64::MAX);
+            let id = &wake.session;
+            let traits = clients::traits(&AgentRef::Named("plain".into()));
+            let mut open = clients::open(0, true, &mut Rng::new(0));
+            (open.session, open.agent, open.traits) = (id.clone(), None, traits);
+            (open.heartbeat, open.wake) = (None, None);
+            let ask = Ask::Open(Box::new(open));
+            let all = self.engine.step(now, Input::Ask { from, ask });
+            append(&mut opened, all, from);
+        }
+        opened
+    }
+
     /// A prompt that comes after a cancel of its session.
     fn later_prompt(&mut self, input: &Input) -> Option<turnlane::domain::RunId> {
         match input {
@@ -111,6 +194,76 @@ impl Planted {
                 ..
             } => self.cancelled.remove(&ask.session).then(|| ask.run.clone()),
             _ => None,
+        }
+    }
+}
+
+fn no_budget(input: &mut Input) {
+    if let Input::Ask {
+        ask: Ask::Open(open),
+        ..
+    } = input
+        && let Some(wake) = &mut open.wake
+    {
+        wake.max_consecutive = 100;
+    }
+}
+
+/// The engine forgets what it hands out, as if it were settled.
+fn hold_for_ever(input: &mut Input) -> bool {
+    match input {
+        Input::Ask {
+            ask: Ask::Drain(ask),
+            ..
+        } if ask.wait_ms == 0 => !std::mem::replace(&mut ask.auto, true),
+        _ => false,
+    }
+}
+
+fn settle_nothing(decided: &mut Decided) {
+    let delivers = |write: &Write| matches!(write, Write::Deliver(told) if told.known_as.is_some());
+    if decided.writes.iter().any(delivers) {
+        decided
+            .writes
+            .retain(|write| !matches!(write, Write::Settle(..)));
+    }
+}
+
+fn forget_one(decided: &mut Decided) {
+    let acks = |act: &Act| matches!(act, Act::Answer(_, Answer::Acked { .. }));
+    if decided.acts.iter().any(acks) {
+        for write in &mut decided.writes {
+            if let Write::Settle(_, settled) = write {
+                settled.pop();
+            }
+        }
+    }
+}
+
+/// What was handed out last is handed out to the next one as well.
+fn hand_out_again(decided: &mut Decided, last: &mut Vec<Delivered>) {
+    for act in &mut decided.acts {
+        let Act::Answer(_, Answer::Delivered(told)) = act else {
+            continue;
+        };
+        if told.entries.is_empty() && told.leased > 0 && !last.is_empty() {
+            told.id = Some("again".into());
+            told.entries = last.clone();
+            for entry in &mut told.entries {
+                entry.attempt += 1;
+            }
+        } else {
+            last.clone_from(&told.entries);
+        }
+    }
+}
+
+fn first_attempt(decided: &mut Decided) {
+    for act in &mut decided.acts {
+        if let Act::Answer(_, Answer::Delivered(told)) = act {
+            for entry in &mut told.entries {
+                entry.attempt = 1;
+            }
         }
     }
 }
@@ -178,6 +331,7 @@ fn begin_at_once(decided: &mut Decided) {
                 run,
                 session,
                 traceparent: None,
+                wake: None,
             })
         }
         _ => None,
@@ -204,6 +358,8 @@ fn engine_with(bug: Bug) -> &'static str {
             engine: Sound::default(),
             bug,
             cancelled: BTreeSet::new(),
+            skipped: false,
+            last: Vec::new(),
         };
         (Box::new(planted), MemoryStore::new())
     })
@@ -228,7 +384,7 @@ macro_rules! caught {
 }
 
 caught! {
-    a_failed_turn_that_strands_the_next_is_caught: engine_with(Bug::FailureStrandsTheNext) => "outcome" | "every-run-ends";
+    a_failed_turn_that_strands_the_next_is_caught: engine_with(Bug::FailureStrandsTheNext) => "outcome" | "steer" | "every-run-ends";
     a_cancel_that_hits_a_later_prompt_is_caught: engine_with(Bug::CancelHitsLaterPrompt) => "nothing-later";
     a_cancel_that_misses_a_queued_run_is_caught: engine_with(Bug::CancelMissesOne) => "cancel-ends-queued";
     a_run_started_again_after_a_crash_is_caught: engine_with(Bug::StartsAgainAfterCrash) => "recovery-pays" | "started-once";
@@ -237,7 +393,19 @@ caught! {
     an_order_reversed_at_recovery_is_caught: engine_with(Bug::ReversesAtRecovery) => "order";
     a_wait_that_is_never_answered_is_caught: engine_with(Bug::ForgetsWaits) => "wait-is-answered";
     a_recovery_that_announces_nothing_is_caught: engine_with(Bug::SaysNothingOfRecovery) => "recovery-pays";
-    a_lost_commit_is_caught: store_with(Plant::LosesLastCommit) => "completion-is-kept" | "accepted-is-kept";
+    a_lost_commit_is_caught: store_with(Plant::LosesLastCommit) => "completion-is-kept" | "interrupted" | "accepted-is-kept";
+    an_ack_that_forgets_one_is_caught: engine_with(Bug::AckForgetsOne) => "acknowledged-is-gone";
+    a_lease_that_is_never_returned_is_caught: engine_with(Bug::LeaseIsNeverReturned) => "all-is-delivered" | "inbox" | "wait-is-answered" | "release" | "ack";
+    a_wake_that_opens_a_session_is_caught: engine_with(Bug::WakeOpens) => "wake-opens";
+    a_budget_that_is_ignored_is_caught: engine_with(Bug::BudgetIsIgnored) => "budget";
+    a_budget_that_a_prompt_does_not_reset_is_caught: engine_with(Bug::BudgetIsNotReset) => "looked-at";
+    a_skip_that_is_never_looked_at_again_is_caught: engine_with(Bug::SkipIsNotLookedAtAgain) => "looked-at";
+    a_completion_in_two_deliveries_is_caught: engine_with(Bug::HandsOutTwice) => "one-delivery";
+    an_attempt_that_does_not_rise_is_caught: engine_with(Bug::AttemptStays) => "attempt-rises";
+    a_dead_letter_that_comes_too_early_is_caught: engine_with(Bug::DiesTooEarly) => "dead-letters";
+    a_settled_completion_that_stays_on_disk_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Settle(..)))) => "acknowledged-is-gone" | "inbox";
+    an_attempt_that_is_not_written_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Deliver(_)))) => "attempt-rises";
+    a_purge_that_leaves_traces_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Bury(..)))) => "dead-letters" | "inbox" | "log-is-what-was-said";
     a_completion_without_its_inbox_entry_is_caught: store_with(Plant::NoInboxEntry) => "inbox" | "wait-lasts";
     a_completion_said_and_not_written_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Complete(..)))) => "completion-is-kept";
     a_typed_text_that_is_run_as_a_command_is_caught: engine_with(Bug::RunsWhatWasTyped) => "typed" | "line";

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use turnlane::domain::{Limits, Mono, Now, RunId, Wall};
-use turnlane::engine::{Act, Answer, Ask, Input, PromptAsk, Ticket};
+use turnlane::domain::{DeliveryId, Limits, Mono, Now, RunId, SessionId, Wall};
+use turnlane::engine::{Act, Answer, Ask, DeliveryAsk, Input, PromptAsk, Ticket};
 use turnlane::store::Retention;
 
 use crate::agents::Agents;
@@ -11,7 +11,7 @@ use crate::audit::{Audit, Broken};
 use crate::clients;
 use crate::disk::Disk;
 use crate::rng::Rng;
-use crate::support::{Decided, Machine, look_up};
+use crate::support::{Decided, Machine, letters, look_up};
 
 /// Why a batch did not end well.
 pub enum End {
@@ -44,6 +44,11 @@ pub struct World<'m> {
     sessions: u64,
     /// What clients sent, to be sent again.
     sent: BTreeMap<RunId, PromptAsk>,
+    wakes: u64,
+    /// Deliveries and dead letters that were heard of.
+    deliveries: Vec<DeliveryId>,
+    letters: Vec<RunId>,
+    lives: u128,
     /// How often the process dies, in a thousand chances.
     mortal: u64,
     /// How often old runs are removed, in a hundred batches.
@@ -66,6 +71,14 @@ impl<'m> World<'m> {
             queue: *rng.one_of(&[3, 10_000]),
             inbox: *rng.one_of(&[4, 100_000, 100_000]),
             permission_timeout_ms: 400,
+            max_attempts: *rng.one_of(&[2, 5]),
+            wake_burst: *rng.one_of(&[2, 5]),
+            wake_burst_ms: *rng.one_of(&[1_000, 60_000]),
+            wake_backoff_ms: 100,
+            wake_backoff_max_ms: 400,
+            wake_bytes: *rng.one_of(&[1, 256 << 10]),
+            wake_joined_bytes: *rng.one_of(&[16, 32 << 10]),
+            scheduled_wakes: *rng.one_of(&[1, 1_000]),
             ..Limits::default()
         };
         Self {
@@ -76,7 +89,7 @@ impl<'m> World<'m> {
                 wall: Wall(1_000_000),
             },
             agents: Agents::default(),
-            audit: Audit::new(limits.active_runs),
+            audit: Audit::new(&limits),
             limits,
             held: Vec::new(),
             written: false,
@@ -85,6 +98,10 @@ impl<'m> World<'m> {
             runs: 0,
             sessions: 2 + rng.below(4),
             sent: BTreeMap::new(),
+            wakes: 0,
+            deliveries: Vec::new(),
+            letters: Vec::new(),
+            lives: 0,
             mortal: *rng.one_of(&[0, 5, 15]),
             prunes: *rng.one_of(&[0, 0, 10]),
             calm: false,
@@ -105,7 +122,28 @@ impl<'m> World<'m> {
             }
         }
         self.come_to_rest()?;
-        self.audit.at_rest(self.disk.store())
+        self.audit.at_rest(self.disk.store())?;
+        self.drain_all()
+    }
+
+    /// Whatever is owed can be had.
+    fn drain_all(&mut self) -> Result<(), Broken> {
+        let mut sessions: Vec<SessionId> = (0..self.sessions).map(clients::session).collect();
+        sessions.retain(|id| {
+            let stored = self.disk.store().session(id);
+            stored.expect("it can be read").is_some()
+        });
+        for session in &sessions {
+            // Each takes at least one.
+            for _ in 0..1_000 {
+                let ask = Ask::Drain(Box::new(clients::last_drain(session.clone())));
+                calm(self.ask(ask).and_then(|()| self.commit()))?;
+                if self.audit.drained(std::slice::from_ref(session)).is_ok() {
+                    break;
+                }
+            }
+        }
+        self.audit.drained(&sessions)
     }
 
     fn after(&mut self, batch: Result<(), End>) -> Result<(), Broken> {
@@ -143,6 +181,8 @@ impl<'m> World<'m> {
         for (session, traits) in &mut snapshot.sessions {
             *traits = clients::traits(&session.agent);
         }
+        self.lives += 1;
+        snapshot.seed = self.lives << 64 | self.lives;
         let decided = self
             .machine
             .recover(snapshot, self.limits.clone(), self.now);
@@ -214,13 +254,14 @@ impl<'m> World<'m> {
             return self.feed(Input::Tick);
         }
         match self.rng.below(100) {
-            0..25 => self.a_prompt(),
-            25..32 => {
+            0..21 => self.a_prompt(),
+            21..29 => self.an_inbox(),
+            29..33 => {
                 let n = self.rng.below(self.sessions);
-                let open = clients::open(n, &mut self.rng);
+                let open = clients::open(n, self.calm, &mut self.rng);
                 self.ask(Ask::Open(Box::new(open)))
             }
-            32..42 => {
+            33..42 => {
                 let ask = clients::other(self.runs, self.sessions, &mut self.rng);
                 self.ask(ask)
             }
@@ -262,6 +303,89 @@ impl<'m> World<'m> {
             ask
         };
         self.ask(Ask::Prompt(Box::new(ask)))
+    }
+
+    /// Somebody wants completions, or does something to those that were delivered; or somebody is to be woken.
+    fn an_inbox(&mut self) -> Result<(), End> {
+        let ask = match self.rng.below(20) {
+            0..7 => Ask::Drain(Box::new(clients::drain(
+                self.runs,
+                self.sessions,
+                &mut self.rng,
+            ))),
+            7 => {
+                let holder = clients::holder(&mut self.rng);
+                return self.feed(Input::Left(holder));
+            }
+            8..14 => {
+                self.wakes += u64::from(!self.rng.percent(10));
+                let wake = clients::wake(self.wakes, self.runs, self.sessions, &mut self.rng);
+                Ask::Wake(Box::new(wake))
+            }
+            14..18 => {
+                let Some(ask) = self.about_a_delivery() else {
+                    return Ok(());
+                };
+                ask
+            }
+            _ => {
+                let Some(ask) = self.about_a_letter() else {
+                    return Ok(());
+                };
+                ask
+            }
+        };
+        self.ask(ask)
+    }
+
+    fn about_a_delivery(&mut self) -> Option<Ask> {
+        if self.deliveries.is_empty() {
+            return None;
+        }
+        let recent = self.deliveries.len().saturating_sub(4);
+        let delivery = self.rng.one_of(&self.deliveries[recent..]).clone();
+        let (_, runs) = self.disk.store().delivery(&delivery).unwrap()?;
+        let part = self.rng.percent(30);
+        let named = |rng: &mut Rng| {
+            let runs = runs.into_iter();
+            runs.filter(|_| !part || rng.percent(50)).collect()
+        };
+        let ask = DeliveryAsk {
+            delivery: delivery.clone(),
+            session: clients::session(0),
+            runs: named(&mut self.rng),
+        };
+        Some(match self.rng.below(10) {
+            0..6 => Ask::Ack(ask),
+            6..8 => Ask::Release(ask),
+            _ => Ask::Extend {
+                delivery,
+                lease_ms: 100,
+            },
+        })
+    }
+
+    fn about_a_letter(&mut self) -> Option<Ask> {
+        if self.letters.is_empty() {
+            return None;
+        }
+        let run = self.rng.one_of(&self.letters).clone();
+        let letters = letters(self.disk.store(), &[run]);
+        let parent = self.rng.percent(30).then(|| clients::session(0));
+        Some(match self.rng.below(3) {
+            0 => Ask::Forget(letters),
+            _ => Ask::Retry { letters, parent },
+        })
+    }
+
+    /// What clients remember.
+    fn hear(&mut self, act: &Act) {
+        match act {
+            Act::Answer(_, Answer::Stopped { .. }) => self.stopped = true,
+            Act::Answer(_, Answer::Delivered(told)) => self.deliveries.extend(told.id.clone()),
+            Act::DeadLetter(letter, _) => self.letters.push(letter.entry.run.clone()),
+            _ => {}
+        }
     }
 
     fn an_answer(&mut self) -> Result<(), End> {
@@ -314,10 +438,6 @@ impl<'m> World<'m> {
     }
 
     fn feed(&mut self, input: Input) -> Result<(), End> {
-        let mut input = input;
-        if let Input::Released { session, owed } = &mut input {
-            *owed = self.disk.store().owed(session).expect("it can be read");
-        }
         let at = self.now.mono.0;
         note(&mut self.trace, || format!("{at:>6} {input:?}"));
         self.audit.saw(self.now.mono, &input);
@@ -357,11 +477,9 @@ impl<'m> World<'m> {
         for (at, act) in std::mem::take(&mut self.held) {
             self.maybe_die(true)?;
             note(&mut self.trace, || format!("         => {act:?}"));
-            if matches!(act, Act::Answer(_, Answer::Stopped { .. })) {
-                self.stopped = true;
-            }
+            self.hear(&act);
             self.agents.told(&act, &mut self.rng)?;
-            self.audit.act(self.now.mono, at, act, self.disk.store())?;
+            self.audit.act(self.now, at, act, self.disk.store())?;
         }
         self.audit.batch_is_over(self.now.mono, self.disk.store())?;
         Ok(())
@@ -395,8 +513,10 @@ impl<'m> World<'m> {
 
     fn open_all(&mut self) -> Result<(), Broken> {
         for n in 0..self.sessions {
-            let mut open = clients::open(n, &mut self.rng);
+            let mut open = clients::open(n, true, &mut self.rng);
             open.cancel_recovered = false;
+            // It may have been opened by a prompt, without one.
+            open.parent = None;
             calm(
                 self.ask(Ask::Open(Box::new(open)))
                     .and_then(|()| self.commit()),
@@ -406,7 +526,9 @@ impl<'m> World<'m> {
     }
 
     fn skip_to(&mut self, deadline: Mono) -> Result<(), Broken> {
-        self.now.mono = self.now.mono.max(deadline);
+        let ms = deadline.since_ms(self.now.mono);
+        self.now.mono = self.now.mono.plus_ms(ms);
+        self.now.wall.0 += i64::try_from(ms).unwrap();
         calm(self.feed(Input::Tick).and_then(|()| self.commit()))?;
         match self.machine.deadline() {
             Some(at) if at <= self.now.mono => {

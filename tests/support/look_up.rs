@@ -1,7 +1,7 @@
 //! What the sidecar looks up before it puts a question to the engine.
 
-use turnlane::domain::SessionId;
-use turnlane::engine::{Ask, CancelAsk, Prior};
+use turnlane::domain::{DeadLetter, RunId, SessionId};
+use turnlane::engine::{Ask, CancelAsk, DeliveredRun, DeliveryAsk, Group, Prior, PriorWake};
 use turnlane::store::Store;
 
 /// Fills in what the store knows; returns the sessions that are named.
@@ -14,8 +14,13 @@ pub fn look_up(store: &mut dyn Store, ask: &mut Ask) -> Vec<SessionId> {
                 seq: stored.row.seq,
                 same_prompt: stored.prompt == ask.prompt,
             });
+            let stored = store.session(&ask.session).expect("it can be read");
+            let parent = stored.and_then(|session| session.parent);
             let notify = ask.notify.clone().flatten();
-            std::iter::once(ask.session.clone()).chain(notify).collect()
+            std::iter::once(ask.session.clone())
+                .chain(notify)
+                .chain(parent)
+                .collect()
         }
         Ask::Open(open) => {
             if let Some(parent) = &open.parent {
@@ -37,19 +42,76 @@ pub fn look_up(store: &mut dyn Store, ask: &mut Ask) -> Vec<SessionId> {
         | Ask::Close { session, .. }
         | Ask::WaitSession { session, .. } => vec![session.clone()],
         Ask::WaitRuns { pending, need, .. } => {
-            pending.sort();
-            pending.dedup();
-            let before = pending.len();
-            // A run that nobody knows is refused by the sidecar; here it is left out.
-            pending.retain(|run| {
-                let stored = store.run(run).expect("it can be read");
-                stored.is_some_and(|stored| stored.completion.is_none())
-            });
-            *need = need
-                .saturating_sub(before - pending.len())
-                .min(pending.len());
+            still_to_end(store, pending, need);
             Vec::new()
         }
-        Ask::Respond { .. } | Ask::Shutdown { .. } => Vec::new(),
+        Ask::Drain(ask) => {
+            look_up_group(store, ask.until.as_mut());
+            vec![ask.session.clone()]
+        }
+        Ask::Ack(ask) | Ask::Release(ask) => {
+            look_up_delivery(store, ask);
+            vec![ask.session.clone()]
+        }
+        Ask::Wake(ask) => {
+            let stored = store.run(&ask.run).expect("it can be read");
+            let joined = store.joined(&ask.run).expect("it can be read");
+            let run = joined.unwrap_or_else(|| ask.run.clone());
+            let stored = stored.or_else(|| store.run(&run).expect("it can be read"));
+            let there = stored.is_some() || run != ask.run;
+            let stored = stored.map(|stored| (stored.row.session, stored.row.wake));
+            ask.prior = there.then_some(PriorWake { run, stored });
+            look_up_group(store, ask.when.as_mut());
+            let stored = store.session(&ask.session).expect("it can be read");
+            let parent = stored.and_then(|session| session.parent);
+            std::iter::once(ask.session.clone()).chain(parent).collect()
+        }
+        Ask::Retry { letters, parent } => {
+            let parents = letters.iter().map(|letter| letter.parent.clone());
+            parents.chain(parent.clone()).collect()
+        }
+        Ask::Extend { .. } | Ask::Forget(_) | Ask::Respond { .. } | Ask::Shutdown { .. } => {
+            Vec::new()
+        }
     }
+}
+
+/// Keeps the runs that have not ended, and how many of them must.
+fn still_to_end(store: &mut dyn Store, pending: &mut Vec<RunId>, need: &mut usize) {
+    pending.sort();
+    pending.dedup();
+    let before = pending.len();
+    // A run that nobody knows is refused by the sidecar; here it is left out.
+    pending.retain(|run| {
+        let stored = store.run(run).expect("it can be read");
+        stored.is_some_and(|stored| stored.completion.is_none())
+    });
+    *need = need
+        .saturating_sub(before - pending.len())
+        .min(pending.len());
+}
+
+fn look_up_group(store: &mut dyn Store, group: Option<&mut Group>) {
+    if let Some(group) = group {
+        still_to_end(store, &mut group.pending, &mut group.need);
+    }
+}
+
+/// All its runs, or those that are named. A delivery that nobody knows is refused by the sidecar; here nothing is done to it.
+fn look_up_delivery(store: &mut dyn Store, ask: &mut DeliveryAsk) {
+    let known = store.delivery(&ask.delivery).expect("it can be read");
+    let named: Vec<RunId> = ask.runs.drain(..).map(|one| one.run).collect();
+    if let Some((session, runs)) = known {
+        let meant = |one: &DeliveredRun| named.is_empty() || named.contains(&one.run);
+        ask.session = session;
+        ask.runs = runs.into_iter().filter(meant).collect();
+    }
+}
+
+/// The dead letters of these runs.
+pub fn letters(store: &mut dyn Store, runs: &[RunId]) -> Vec<DeadLetter> {
+    let found = runs
+        .iter()
+        .filter_map(|run| store.dead_letter(run).expect("it can be read"));
+    found.collect()
 }

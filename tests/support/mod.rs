@@ -3,5 +3,5 @@
 mod look_up;
 mod machine;
 
-pub use look_up::look_up;
+pub use look_up::{letters, look_up};
 pub use machine::{Decided, Machine, Sound};

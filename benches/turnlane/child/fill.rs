@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use turnlane::domain::{
-    AgentRef, CancelMark, Ending, EventNo, Outcome as End, Prompt, RunId, RunKind, Seq, Session,
-    SessionId, Wall,
+    AgentRef, CancelMark, Ending, EventNo, Keep, Outcome as End, Prompt, RunId, RunKind, Seq,
+    Session, SessionId, Wall,
 };
 use turnlane::engine::{AcceptedRun, Destination, RunRow, Write};
 use turnlane::store::{Durability, SqliteStore, Store};
@@ -69,6 +69,11 @@ impl Filler {
                 title: None,
                 timeout_ms: None,
                 permissions: None,
+                keep: Keep::All,
+                wake: None,
+                heartbeat: None,
+                wake_streak: 0,
+                hushed: false,
                 closed: false,
                 mark: CancelMark::default(),
                 created_at: self.now,
@@ -91,6 +96,7 @@ impl Filler {
             queue_timeout_ms: None,
             permissions: None,
             traceparent: None,
+            wake: None,
             accepted_at: self.now,
             started_at: None,
             stop: None,

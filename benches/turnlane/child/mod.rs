@@ -37,6 +37,8 @@ pub const MINIMAL: &str = "__minimal";
 pub const SCAN: &str = "__scan";
 /// Does to a store's tables what a cancel of a queue does, at each second line: `SQL_CANCEL DIRECTORY RUNS`.
 pub const SQL_CANCEL: &str = "__sql_cancel";
+/// Does to a store's tables what a drain and an acknowledgement of an inbox do, at each second line: `SQL_DRAIN DIRECTORY ENTRIES`.
+pub const SQL_DRAIN: &str = "__sql_drain";
 
 /// A command that starts this program as one of its children.
 pub fn command(role: &str) -> Outcome<Command> {
@@ -58,6 +60,7 @@ pub fn become_child(arguments: Vec<OsString>) -> Option<ExitCode> {
         MINIMAL => start::minimal(directory(rest)),
         SCAN => start::scan(directory(rest)),
         SQL_CANCEL => sql::cancel(rest),
+        SQL_DRAIN => sql::drain(rest),
         _ => return None,
     };
     Some(match outcome {

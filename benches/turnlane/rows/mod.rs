@@ -6,6 +6,7 @@ mod ends;
 mod flows;
 mod full;
 mod idle;
+mod inboxes;
 mod output;
 mod requests;
 mod starts;
@@ -23,7 +24,10 @@ const ROWS: &[(&str, Row)] = &[
     ("P3", accepts::measure),
     ("P4", flows::measure),
     ("P5", ends::measure),
+    ("P6", inboxes::wake),
     ("P7", turns::measure),
+    ("P8", inboxes::long),
+    ("P9", inboxes::emptied),
     ("P10", full::measure),
     ("P11", cancels::measure),
     ("P12", starts::bare),

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::guard::{Exit, Guarded, Launch, Progress, Stdio};
 use super::output::{Output, Phase, credit};
-use super::{Driver, Event, Order, Setup, Stream, Turn, Verdict, launch, text};
+use super::{Driver, Event, INBOX_VARIABLE, Order, Setup, Stream, Turn, Verdict, launch, text};
 use crate::domain::{FailKind, PromptInput};
 
 /// What stands for the prompt in a command's arguments.
@@ -22,7 +22,7 @@ impl Driver for Command {
         let credit = credit();
         while let Some(order) = orders.recv().await {
             match order {
-                Order::Begin(turn) => take_turn(&setup, &turn, &credit, &mut orders).await,
+                Order::Begin(turn) => take_turn(&setup, turn, &credit, &mut orders).await,
                 // There is no turn that it could be about.
                 Order::Steer { .. }
                 | Order::Input { .. }
@@ -37,16 +37,18 @@ impl Driver for Command {
 /// Runs a turn from its begin to its one end.
 async fn take_turn(
     setup: &Setup,
-    turn: &Turn,
+    turn: Turn,
     credit: &Arc<Semaphore>,
     orders: &mut mpsc::UnboundedReceiver<Order>,
 ) {
     let output = Output::new(turn.seq, setup.tell.clone(), credit.clone());
-    let exit = match setup.guards.start(launch_of(setup, turn)) {
-        Ok(process) => run(setup, turn, process, &output, orders).await,
+    let exit = match setup.guards.start(launch_of(setup, &turn)) {
+        Ok(process) => run(setup, &turn, process, &output, orders).await,
         Err(message) => Exit::NotStarted(message),
     };
     let (verdict, exit_code) = judge(exit);
+    // Whoever hears of the end finds nothing of the run any more.
+    drop(turn);
     // A command reads its prompt once: nothing can be steered into it.
     output.end(verdict, exit_code, Vec::new());
 }
@@ -154,6 +156,9 @@ fn launch_of(setup: &Setup, turn: &Turn) -> Launch {
     set("TURNLANE_RUN", turn.run.as_str());
     if let Some(context) = &turn.traceparent {
         set("TRACEPARENT", context);
+    }
+    if let Some(inbox) = &turn.inbox {
+        set(INBOX_VARIABLE, &inbox.path().display().to_string());
     }
     launch
 }

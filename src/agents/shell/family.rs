@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::agents::INBOX_VARIABLE;
+
 /// The languages that shells speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
@@ -15,7 +17,7 @@ pub(super) enum Family {
 }
 
 /// What a run's wrapper must know.
-pub(super) struct Wrapping {
+pub(super) struct Wrapping<'a> {
     /// The shell's process id: only the shell itself reports, not another shell that inherited its settings.
     pub(super) pid: i32,
     /// What every report of the run begins with.
@@ -26,6 +28,19 @@ pub(super) struct Wrapping {
     pub(super) status: i32,
     /// Whether the reports are made in a child, out of reach of a DEBUG trap.
     pub(super) careful: bool,
+    /// What becomes of `TURNLANE_INBOX`.
+    pub(super) inbox: Inbox<'a>,
+}
+
+/// What becomes of the variable that names the file of a wake run's completions.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Inbox<'a> {
+    /// Nothing: neither this run nor the one before has such a file.
+    Untouched,
+    /// It names this run's file.
+    Names(&'a Path),
+    /// That of the run before goes.
+    Goes,
 }
 
 /// The files that a wrapper names.
@@ -106,14 +121,14 @@ impl Family {
 
     /// The line that is typed to begin a run.
     pub(super) fn line(self, wrapper: &Path) -> String {
-        format!(" {} {}\n", self.special("."), quoted(wrapper))
+        format!(" {} {}\n", self.special("."), word(wrapper))
     }
 
     /// The file that this line sources: it sets the prompt and its hook, reports the start, runs the script, reports the end, and waits
     /// at the gate. One line, so that a shell that shows what it reads has read it all before the script begins.
-    pub(super) fn wrapper(self, run: &Wrapping, paths: &Paths) -> String {
+    pub(super) fn wrapper(self, run: &Wrapping<'_>, paths: &Paths) -> String {
         let source = self.special(".");
-        let script = quoted(paths.script);
+        let script = word(paths.script);
         let nothing = format!("{{ {}; }}", self.special(":"));
         let back = match self {
             // Interrupted while it starts a pipeline, bash takes the first command of its hook for the rest of that: it waits for what it
@@ -162,6 +177,7 @@ impl Family {
                 );
             }
         }
+        text.push_str(&self.inbox(run.inbox));
         if run.status != 0 {
             let _ = write!(
                 text,
@@ -183,9 +199,27 @@ impl Family {
         text
     }
 
+    /// What sets or removes the variable of a wake run's file. A user who made it read-only keeps it, and the run goes on.
+    fn inbox(self, inbox: Inbox<'_>) -> String {
+        let builtin = self.builtin();
+        let change = match inbox {
+            Inbox::Untouched => return String::new(),
+            Inbox::Names(path) => {
+                format!("{builtin} export {INBOX_VARIABLE}={}", word(path))
+            }
+            Inbox::Goes => format!("{builtin} unset -v {INBOX_VARIABLE}"),
+        };
+        // zsh would break off the wrapper where it can't be set; `eval` keeps that to itself.
+        format!(
+            "{builtin} eval {} 2>/dev/null || {}; ",
+            quoted(&change),
+            self.special(":")
+        )
+    }
+
     /// A command that makes a report, and after an end tells its exit code and waits at the gate. An end says nothing else, also where
     /// commands are traced; what is said before a start is nobody's output.
-    fn report(self, run: &Wrapping, words: &str, end: Option<(&str, &Path)>) -> String {
+    fn report(self, run: &Wrapping<'_>, words: &str, end: Option<(&str, &Path)>) -> String {
         let builtin = self.builtin();
         let mut text = format!("{builtin} printf '\\033{}{words}\\007'", run.mark);
         if let Some((code, _)) = end {
@@ -193,7 +227,7 @@ impl Family {
         }
         text.push_str(" >|/dev/tty");
         if let Some((_, gate)) = end {
-            let _ = write!(text, " && {} <{}", self.special(":"), quoted(gate));
+            let _ = write!(text, " && {} <{}", self.special(":"), word(gate));
         }
         match (run.careful, end) {
             (true, _) => format!("( {text}; ) 2>/dev/null"),
@@ -204,8 +238,13 @@ impl Family {
 }
 
 /// A path as one word of any shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+fn word(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+/// A text as one word of any shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

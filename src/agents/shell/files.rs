@@ -115,7 +115,7 @@ impl Files {
     }
 
     /// Writes what the script needs around it, with a gate that is shut.
-    pub(super) fn write_wrapper(&mut self, family: Family, run: &Wrapping) -> io::Result<()> {
+    pub(super) fn write_wrapper(&mut self, family: Family, run: &Wrapping<'_>) -> io::Result<()> {
         let next = match self.next.take() {
             Some(next) => next,
             None => self.next_gate()?,

@@ -32,6 +32,8 @@ pub(super) struct Live {
     pub(super) killed: bool,
     /// Whether a run may have trapped interrupts: they would not stop a script.
     pub(super) traps: bool,
+    /// Whether the run before had a file of completions: its variable is still set.
+    pub(super) inbox: bool,
     /// Whether a run has named what makes traps fire at every command.
     pub(super) careful: bool,
 }

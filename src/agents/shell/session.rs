@@ -74,7 +74,7 @@ impl Session {
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
-                    Some(Order::Begin(turn)) => self.take_turn(&turn).await,
+                    Some(Order::Begin(turn)) => self.take_turn(turn).await,
                     // There is no turn that it could be about.
                     Some(
                         Order::Steer { .. }
@@ -95,11 +95,13 @@ impl Session {
     }
 
     /// Runs a turn from its begin to its one end.
-    async fn take_turn(&mut self, turn: &Turn) {
+    async fn take_turn(&mut self, turn: Turn) {
         let output = Output::new(turn.seq, self.setup.tell.clone(), self.credit.clone());
-        let mut playing = Playing::new(turn, &output, self.setup.spec.grace_ms);
-        let End { verdict, exit_code } = self.run(turn, &mut playing).await;
+        let mut playing = Playing::new(&turn, &output, self.setup.spec.grace_ms);
+        let End { verdict, exit_code } = self.run(&turn, &mut playing).await;
         let taken = playing.finish().await;
+        // Whoever hears of the end finds nothing of the run any more.
+        drop(turn);
         output.end(verdict, exit_code, taken);
         if let Some(files) = &mut self.files {
             files.clear();
@@ -280,6 +282,7 @@ impl Session {
             killed: false,
             traps: false,
             careful: false,
+            inbox: false,
         });
         None
     }

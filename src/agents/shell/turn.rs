@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use super::cancel::Cancel;
-use super::family::Wrapping;
+use super::family::{Inbox, Wrapping};
 use super::files::Files;
 use super::keyboard::Keyboard;
 use super::live::Live;
@@ -239,8 +239,14 @@ impl<'a> Playing<'a> {
             prompt: Reports::prompt_mark(&live.nonce),
             status: live.status,
             careful: live.careful,
+            inbox: match &self.turn.inbox {
+                Some(inbox) => Inbox::Names(inbox.path()),
+                None if live.inbox => Inbox::Goes,
+                None => Inbox::Untouched,
+            },
         };
         files.write_wrapper(live.family, &run)?;
+        live.inbox = self.turn.inbox.is_some();
         if live.fresh {
             self.prompt_by = Some(Instant::now() + FIRST_PROMPT);
         }

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::super::kinds::ErrorKind;
-use super::super::request::Request;
+use super::super::request::{Request, Waits};
 use super::gather::{Asked, Gathered, Heard, gather};
 use crate::domain::Limits;
 
@@ -160,6 +160,25 @@ fn give_up() -> [(&'static str, Value); 3] {
     ]
 }
 
+/// What a request in a batch is: one that does not wait.
+fn batched() -> Vec<Value> {
+    let mut rules = vec![to("Request")];
+    let mut always = Vec::new();
+    for method in Request::TABLE {
+        match method.waits {
+            Waits::Never => {}
+            Waits::Always => always.push(method.name),
+            Waits::When(params) => rules.push(json!({"not": {
+                "properties": {"method": {"const": method.name}, "params": params()},
+                "required": ["method", "params"],
+            }})),
+        }
+    }
+    rules
+        .push(json!({"not": {"properties": {"method": {"enum": always}}, "required": ["method"]}}));
+    rules
+}
+
 /// What the messages stand in.
 fn frame(
     requests: Vec<Value>,
@@ -167,11 +186,6 @@ fn frame(
     notes: Vec<Value>,
 ) -> [(&'static str, Value); 7] {
     let limits = Limits::default();
-    let waiting: Vec<&str> = Request::TABLE
-        .iter()
-        .filter(|method| method.waits)
-        .map(|method| method.name)
-        .collect();
     [
         (
             "RequestId",
@@ -204,10 +218,7 @@ fn frame(
             json!({
                 "description": "Requests that are executed in order and answered together. One that waits is refused in it.",
                 "type": "array",
-                "items": {"allOf": [
-                    to("Request"),
-                    {"not": {"properties": {"method": {"enum": waiting}}, "required": ["method"]}},
-                ]},
+                "items": {"allOf": batched()},
                 "minItems": 1,
                 "maxItems": limits.batch,
             }),

@@ -62,6 +62,23 @@ impl JsonSchema for Variables {
     }
 }
 
+/// Rule between `mode` and `n`: the one needs the other.
+pub(super) fn counted(schema: &mut Schema) {
+    for (word, rule) in [
+        (
+            "if",
+            json!({"properties": {"mode": {"const": "atLeast"}}, "required": ["mode"]}),
+        ),
+        (
+            "then",
+            json!({"properties": {"n": {"type": "integer"}}, "required": ["n"]}),
+        ),
+        ("else", json!({"properties": {"n": {"type": "null"}}})),
+    ] {
+        schema.insert(word.to_owned(), rule);
+    }
+}
+
 /// Given, and not null: what is null counts as absent.
 fn present(field: &str) -> Value {
     json!({"required": [field], "properties": {field: {"not": {"type": "null"}}}})

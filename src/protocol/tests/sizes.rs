@@ -7,11 +7,14 @@ use serde::Serialize;
 
 use super::super::*;
 use crate::domain::{
-    AgentKind, AgentRef, CancelMark, Completion, EventNo, FailKind, Failure, Limits, Outcome,
-    PermissionPolicy, Prompt, Reason, RunId, RunKind, RunState, Seq, Session, SessionId,
-    SessionState, Wall,
+    AgentKind, AgentRef, CancelMark, Completion, DeadLetter, DeadWhy, EventNo, FailKind, Failure,
+    Heartbeat, InboxEntry, Keep, Limits, OnCompletion, Outcome, PermissionPolicy, Prompt, Reason,
+    Replaced, RunId, RunKind, RunState, Seq, Session, SessionId, SessionState, Skip, WakeFacts,
+    WakePolicy, Wall,
 };
-use crate::engine::{Answer, Choice, Fault, Question, RunRow, Was};
+use crate::engine::{
+    Answer, Choice, Delivery, Fault, LastWake, Question, RunRow, WakeStatus, WakeView, Was,
+};
 
 /// Texts that take much more room in a line than in memory.
 const NASTY: [&str; 4] = ["\u{1}", "\u{2028}", "\"", "😀"];
@@ -62,10 +65,30 @@ fn completion(unit: &str) -> Completion {
             message: long(unit),
         }),
         into: Some(run_id(unit)),
+        wake: Some(Box::new(facts(unit))),
         usage: Some(serde_json::to_string(&*unit.repeat(600)).unwrap().into()),
         accepted_at: Wall(i64::MIN),
         started_at: Some(Wall(i64::MIN)),
         ended_at: Wall(i64::MIN),
+    }
+}
+
+fn facts(unit: &str) -> WakeFacts {
+    WakeFacts {
+        reasons: vec![long(unit); 3],
+        prompts: vec![long(unit)],
+        key: Some(long(unit)),
+        beat: false,
+        interrupts: false,
+        runs: vec![run_id(unit); 1000],
+    }
+}
+
+/// As much as a completion can have taken the place of.
+fn replaced(unit: &str) -> Replaced {
+    Replaced {
+        runs: vec![run_id(unit); 100],
+        count: u64::MAX,
     }
 }
 
@@ -95,6 +118,7 @@ fn record(unit: &str, prompt: &Prompt) -> RunRecord {
         queue_timeout_ms: Some(u64::MAX),
         permissions: None,
         traceparent: None,
+        wake: c.wake,
         accepted_at: c.accepted_at,
         started_at: c.started_at,
         stop: None,
@@ -113,13 +137,14 @@ fn cursor() -> Cursor {
 #[test]
 fn the_largest_completion_fits_in_a_line() {
     for unit in NASTY {
-        let mut view = CompletionView::of(&completion(unit)).at(&cursor());
-        view.attempt = Some(u32::MAX);
-        view.superseded = Some(Superseded::of(vec![run_id(unit); 1000]));
+        let view = CompletionView::of(&completion(unit))
+            .from_inbox(u32::MAX, &replaced(unit))
+            .at(&cursor());
         assert!(view.end.truncated && !view.end.text.is_empty());
         fits(&view);
         fits_line(&Notification::RunCompleted(Box::new(view.clone())).to_json());
-        let replay = ReplayResult::fitted(vec![view.clone(); 3], &cursor(), false);
+        let event = EventView::from(EventContent::Completed(Box::new(view)));
+        let replay = ReplayResult::fitted(vec![event; 3], &cursor(), false);
         assert!(replay.more && replay.events.len() == 1);
         fits(&replay);
     }
@@ -165,6 +190,21 @@ fn the_largest_session_fits_in_a_line() {
             title: Some(long(unit)),
             timeout_ms: Some(u64::MAX),
             permissions: Some(PermissionPolicy::Allow),
+            keep: Keep::LatestPerChild,
+            wake: Some(WakePolicy {
+                on_completion: OnCompletion::LastChild,
+                prompt: Some(long(unit)),
+                max_consecutive: u32::MAX,
+                min_interval_ms: u64::MAX,
+                text_bytes: u32::MAX,
+            }),
+            heartbeat: Some(Heartbeat {
+                every_ms: u64::MAX,
+                prompt: Some(long(unit)),
+                only_if_pending: false,
+            }),
+            wake_streak: 0,
+            hushed: false,
             closed: false,
             mark: CancelMark::default(),
             created_at: Wall(i64::MIN),
@@ -178,6 +218,16 @@ fn the_largest_session_fits_in_a_line() {
                 leased: u64::MAX,
                 oldest: Some(Wall(i64::MIN)),
             },
+            wake: WakeView {
+                budget_left: u32::MAX,
+                last: Some(LastWake {
+                    at: Wall(i64::MIN),
+                    status: WakeStatus::Skipped(Skip::BudgetExhausted),
+                    retry_at: Some(Wall(i64::MIN)),
+                    run: Some(run_id(unit)),
+                }),
+            }
+            .into(),
             clients: u64::MAX,
             run: Some(RunUnderWay {
                 run_id: run_id(unit),
@@ -282,6 +332,8 @@ fn the_largest_error_fits_in_a_line() {
             }
             .into(),
             Fault::AgentNotFound(Some(name.clone())).into(),
+            Fault::DeliveryNotFound(name.clone()).into(),
+            RpcError::dead_letter_not_found(&run_id(unit)),
             Request::parse("stats", Some(&format!("{{{key}:1}}"))).unwrap_err(),
             Request::parse("run/list", Some(&format!(r#"{{"state":{key}}}"#))).unwrap_err(),
             Request::parse("run/list", Some(&format!(r#"{{"limit":{key}}}"#))).unwrap_err(),
@@ -291,6 +343,130 @@ fn the_largest_error_fits_in_a_line() {
         ] {
             fits(&error);
         }
+    }
+}
+
+/// What the engine takes for one answer weighs no more than this, or is a single completion.
+const WEIGHT: usize = 60_000;
+
+fn delivery(taken: usize) -> Delivery {
+    Delivery {
+        session: session_id("a"),
+        id: Some("0".repeat(36).into()),
+        entries: Vec::new(),
+        remaining: u64::MAX,
+        leased: u64::MAX,
+        more: taken > 1,
+        expires_at: Some(Wall(i64::MIN)),
+        timed_out: true,
+    }
+}
+
+#[test]
+fn whatever_is_taken_is_shown_in_one_line() {
+    for unit in NASTY {
+        let largest = CompletionView::of(&completion(unit)).from_inbox(9, &replaced(unit));
+        let superseded = |result: &DrainResult| -> usize {
+            let all = result.completions.iter().flat_map(|one| &one.superseded);
+            all.map(|one| one.run_ids.len()).sum()
+        };
+        let one = DrainResult::of(delivery(1), vec![largest.clone()], true);
+        fits(&one);
+        assert_eq!((one.completions.len(), one.timed_out), (1, Some(true)));
+        assert!(superseded(&one) > 0);
+        // Small ones, each of which took the place of many.
+        let small = Completion {
+            text: "".into(),
+            stop_reason: None,
+            error: None,
+            usage: None,
+            wake: None,
+            ..completion(unit)
+        };
+        let count = WEIGHT / small.weight() as usize;
+        let view = CompletionView::of(&small).from_inbox(9, &replaced(unit));
+        let many = DrainResult::of(delivery(count), vec![view; count], false);
+        fits(&many);
+        assert_eq!((many.completions.len(), many.timed_out), (count, None));
+        assert!(many.completions.iter().all(|one| one.superseded.is_some()));
+        // As many as the engine takes of such.
+        let each = small.weight() + replaced(unit).shown_bytes();
+        let view = CompletionView::of(&small).from_inbox(9, &replaced(unit));
+        let some = DrainResult::of(delivery(1), vec![view; WEIGHT / each as usize], false);
+        assert!(
+            some.completions
+                .iter()
+                .all(|one| one == &some.completions[0])
+        );
+        assert!(superseded(&some) > 0);
+        fits(&some);
+        let peek = PeekResult::fitted(u64::MAX, u64::MAX, vec![largest; 3], false);
+        assert!(peek.more && peek.completions.len() == 1);
+        fits(&peek);
+    }
+}
+
+#[test]
+fn a_completion_takes_no_more_room_than_it_weighs() {
+    for unit in NASTY {
+        let full = Completion {
+            text: cut::last_encoded(&long(unit), TEXT_BYTES).into(),
+            ..completion(unit)
+        };
+        let bare = Completion {
+            text: "".into(),
+            notify: None,
+            reason: None,
+            exit_code: None,
+            stop_reason: None,
+            error: None,
+            into: None,
+            usage: None,
+            wake: None,
+            started_at: None,
+            ..completion(unit)
+        };
+        for one in [full, bare] {
+            let view = CompletionView::of(&one).from_inbox(u32::MAX, &Replaced::default());
+            let (room, weight) = (cut::line_len(&view), one.weight() as usize);
+            assert!(room < weight, "{room} bytes weigh {weight}");
+        }
+    }
+}
+
+#[test]
+fn the_largest_dead_letters_fit_in_a_line() {
+    for unit in NASTY {
+        let completion = completion(unit);
+        let letter = DeadLetter {
+            parent: session_id(unit),
+            entry: InboxEntry {
+                no: EventNo::new(7).unwrap(),
+                run: run_id(unit),
+                child: session_id(unit),
+                attempt: u32::MAX,
+                failures: u32::MAX,
+                weight: u32::MAX,
+                ended_at: Wall(0),
+                replaced: replaced(unit),
+            },
+            why: DeadWhy::ParentPurged,
+            at: Wall(i64::MIN),
+        };
+        let view = DeadLetterView::of(&letter, &completion);
+        let list = DeadLetterListResult::fitted(vec![(cursor(), view); 3], false);
+        assert_eq!((list.dead_letters.len(), list.more), (1, true));
+        assert_eq!(list.next.as_deref(), Some(&*cursor().to_string()));
+        fits(&list);
+        let added = DeadLetterAdded {
+            run_id: run_id(unit),
+            parent: session_id(unit),
+            why: DeadWhy::MaxAttempts,
+            cursor: cursor().to_string().into(),
+        };
+        fits_line(&Notification::DeadLetterAdded(added).to_json());
+        let skipped = WakeSkipped::of(session_id(unit), &long(unit), Skip::CoolingDown, None);
+        fits_line(&Notification::WakeSkipped(skipped).to_json());
     }
 }
 
@@ -369,6 +545,7 @@ fn absent_fields_are_left_out_and_an_ended_run_has_its_completions_fields() {
         error: None,
         into: None,
         usage: None,
+        wake: None,
         started_at: None,
         text: "hi".into(),
         outcome: Outcome::Completed,

@@ -1,22 +1,27 @@
 //! What every store promises, as tests that know only the trait. A new kind of store passes [`keeps_every_promise`].
 
+mod inbox;
+mod letters;
 mod reads;
 mod retention;
 mod rows;
+mod wakes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Retention, RunFilter, Store, StoreError, StoredRun};
+use super::{Announced, Retention, RunFilter, Store, StoreError, StoredEvent, StoredRun};
 use crate::domain::{
-    AgentRef, CancelMark, Completion, EventNo, FailKind, Failure, Outcome, PermissionPolicy,
-    Prompt, Reason, RunId, RunKind, Seq, Session, SessionId, Stop, Wall,
+    AgentRef, CancelMark, Completion, DeadLetter, DeadWhy, DeliveryId, EventNo, FailKind, Failure,
+    Heartbeat, InboxEntry, Keep, OnCompletion, Outcome, PermissionPolicy, Prompt, Reason, Replaced,
+    RunId, RunKind, ScheduledWake, Seq, Session, SessionId, Stop, WakeBusy, WakeFacts, WakePolicy,
+    Wall,
 };
-use crate::engine::{AcceptedRun, Destination, RunRow, Write};
+use crate::engine::{AcceptedRun, DeliveredRun, DeliveredWrite, Destination, RunRow, Write};
 
 /// Tests every promise, each with a store of its own.
 pub(crate) fn keeps_every_promise(make: impl Fn() -> Box<dyn Store>) {
-    let promises: [fn(&mut dyn Store); 20] = [
+    let promises: &[fn(&mut dyn Store)] = &[
         a_new_store_is_empty,
         rows::a_session_comes_back_as_it_was_and_is_replaced_whole,
         rows::an_accepted_run_comes_back_as_it_was,
@@ -28,19 +33,55 @@ pub(crate) fn keeps_every_promise(make: impl Fn() -> Box<dyn Store>) {
         reads::runs_are_listed_newest_first_by_filter_and_page,
         reads::sessions_are_listed_by_id_and_page,
         reads::ancestors_are_the_parents_nearest_first_and_a_circle_ends,
-        reads::the_oldest_of_an_inbox_is_what_ended_first,
-        reads::what_a_session_is_owed_is_counted_by_inbox,
+        reads::who_is_named_is_in_the_snapshot_if_it_is_there,
         reads::events_come_in_order_by_session_and_page,
         retention::runs_past_their_time_go_with_their_events,
         retention::the_oldest_runs_over_the_number_go,
         retention::what_an_inbox_or_a_dead_letter_holds_is_never_pruned,
         retention::closed_sessions_go_once_nothing_is_left_of_them,
+        retention::deliveries_go_like_runs,
+        retention::events_of_dead_letters_go_up_to_where_events_were_pruned,
         retention::a_purge_leaves_no_trace_and_nothing_else_is_lost,
         retention::what_comes_for_a_purged_session_is_a_dead_letter_until_it_is_there_again,
+        inbox::entries_come_back_whole_and_in_order,
+        inbox::an_entry_counts_its_offers_and_those_that_failed,
+        inbox::what_is_settled_leaves_the_inbox_and_stays_a_run,
+        inbox::a_newer_completion_takes_the_place_of_older_ones,
+        inbox::a_delivery_tells_what_has_been_settled_of_it,
+        letters::a_dead_letter_comes_back_whole_in_order_and_by_parent,
+        letters::a_dead_letter_goes_back_into_an_inbox,
+        letters::a_dead_letter_that_is_forgotten_lets_its_run_go,
+        letters::the_events_of_dead_letters_stand_in_the_log_of_their_parent,
+        wakes::what_a_wake_carries_stands_in_its_run_and_its_completion,
+        wakes::wakes_that_wait_are_kept_until_they_do_not,
+        wakes::how_often_a_session_was_woken_is_kept,
     ];
     for promise in promises {
         promise(&mut *make());
     }
+}
+
+/// A store that was written to and has been opened again holds what it did.
+pub(crate) fn survives_a_restart<S: Store>(mut store: S, restart: impl FnOnce(S) -> S) {
+    wakes::everything_at_once(&mut store);
+    let look = |store: &mut S| {
+        let everything = RunFilter {
+            limit: 100,
+            ..RunFilter::default()
+        };
+        (
+            store.snapshot().unwrap(),
+            store.runs(&everything).unwrap(),
+            store.events(None, None, 100).unwrap(),
+            store.dead_letters(None, None, 100).unwrap(),
+            store.delivery(&"d1".into()).unwrap(),
+        )
+    };
+    let before = look(&mut store);
+    assert!(!before.0.inboxes.is_empty() && !before.0.scheduled.is_empty());
+    assert!(!before.3.is_empty() && before.4.is_some());
+    let mut store = restart(store);
+    assert_eq!(look(&mut store), before);
 }
 
 /// A session id.
@@ -74,6 +115,11 @@ pub(crate) fn session(id: &str) -> Session {
         title: None,
         timeout_ms: None,
         permissions: None,
+        keep: Keep::All,
+        wake: None,
+        heartbeat: None,
+        wake_streak: 0,
+        hushed: false,
         closed: false,
         mark: CancelMark::default(),
         created_at: Wall(10),
@@ -98,6 +144,7 @@ pub(crate) fn row(number: u64, session: &str, notify: Option<&str>) -> RunRow {
         queue_timeout_ms: None,
         permissions: None,
         traceparent: None,
+        wake: None,
         accepted_at: Wall(i64::try_from(number).unwrap()),
         started_at: None,
         stop: None,
@@ -126,10 +173,65 @@ pub(crate) fn completion(row: &RunRow, ended_at: i64) -> Completion {
 /// Ends a row.
 pub(crate) fn complete(row: &RunRow, ended_at: i64, number: u64) -> Write {
     let destination = match row.notify {
-        Some(_) => Destination::Inbox,
+        Some(_) => Destination::Inbox(Box::new(entry(row, ended_at, number)), Vec::new()),
         None => Destination::Nobody,
     };
     complete_for(row, ended_at, number, destination)
+}
+
+/// The inbox entry of a row that ended.
+pub(crate) fn entry(row: &RunRow, ended_at: i64, number: u64) -> InboxEntry {
+    InboxEntry {
+        no: event(number),
+        run: row.id.clone(),
+        child: row.session.clone(),
+        attempt: 0,
+        failures: 0,
+        weight: 700,
+        ended_at: Wall(ended_at),
+        replaced: Replaced::default(),
+    }
+}
+
+/// An entry becomes a dead letter of its parent because that one is purged, at time 60.
+pub(crate) fn bury(entry: InboxEntry, parent: &str, number: u64) -> Write {
+    let letter = DeadLetter {
+        parent: sid(parent),
+        entry,
+        why: DeadWhy::ParentPurged,
+        at: Wall(60),
+    };
+    Write::Bury(Arc::new(letter), event(number))
+}
+
+/// What names a run in an inbox.
+fn key(number: u64, run: u64) -> (EventNo, RunId) {
+    (event(number), rid(&format!("r{run}")))
+}
+
+/// Hands these out of an inbox.
+fn deliver(session: &str, entries: Vec<(EventNo, RunId)>, known_as: Option<(&str, i64)>) -> Write {
+    Write::Deliver(Box::new(DeliveredWrite {
+        session: sid(session),
+        entries,
+        known_as: known_as.map(|(id, at)| (id.into(), Wall(at))),
+    }))
+}
+
+/// The runs that an inbox holds, in order.
+fn owed(store: &mut dyn Store, session: &str) -> Vec<String> {
+    let entries = store.inbox(&sid(session), 1_000).unwrap();
+    entries.iter().map(|entry| entry.run.to_string()).collect()
+}
+
+/// The runs of the dead letters and whose they were, in order.
+fn dead(store: &mut dyn Store) -> Vec<(String, String)> {
+    let letters = store.dead_letters(None, None, 1_000).unwrap();
+    let names = letters.iter().map(|letter| {
+        let run = letter.entry.run.to_string();
+        (run, letter.parent.to_string())
+    });
+    names.collect()
 }
 
 /// Ends a row whose completion goes there.
@@ -201,7 +303,10 @@ fn a_new_store_is_empty(store: &mut dyn Store) {
     assert_eq!(store.run(&rid("r1")).unwrap(), None);
     assert!(matches!(store.prompt(seq(1)), Err(StoreError::Corrupt(_))));
     assert_eq!(store.session(&sid("a")).unwrap(), None);
-    assert_eq!(store.inbox_oldest(&sid("a")).unwrap(), None);
+    assert_eq!(store.inbox(&sid("a"), 10).unwrap(), []);
+    assert_eq!(store.dead_letters(None, None, 10).unwrap(), []);
+    assert_eq!(store.dead_letter(&rid("r1")).unwrap(), None);
+    assert_eq!(store.delivery(&"d1".into()).unwrap(), None);
     assert_eq!(store.pruned_to().unwrap(), None);
     assert_eq!(told(store, None, None, 10), [0; 0]);
     assert_eq!(prune(store, keep(1_000, 0, 10)), 0);

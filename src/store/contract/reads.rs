@@ -10,7 +10,7 @@ pub(super) fn what_is_applied_is_seen_before_and_after_the_commit(store: &mut dy
         assert_eq!(stored(store), [1]);
         assert!(found(store, 1).unwrap().completion.is_some());
         assert_eq!(told(store, None, None, 10), [1]);
-        assert_eq!(store.inbox_oldest(&sid("p")).unwrap(), Some(Wall(5)));
+        assert_eq!(owed(store, "p"), ["r1"]);
         assert!(store.session(&sid("a")).unwrap().is_some());
         store.commit().unwrap();
     }
@@ -35,9 +35,10 @@ pub(super) fn a_snapshot_holds_what_is_live_in_order(store: &mut dyn Store) {
     assert_eq!(snapshot.runs, [rows[1].clone(), started]);
     assert_eq!(
         snapshot.sessions,
-        [(session("a"), None), (session("b"), None)]
+        ["a", "b", "p"].map(|id| (session(id), None))
     );
-    assert_eq!(snapshot.inboxes, [(sid("p"), 2)]);
+    let entries = vec![entry(&rows[0], 8, 1), entry(&rows[3], 9, 2)];
+    assert_eq!(snapshot.inboxes, [(sid("p"), entries)]);
     assert_eq!(snapshot.last_seq, Some(seq(4)));
     assert_eq!(snapshot.last_event, Some(event(2)));
 }
@@ -135,44 +136,36 @@ pub(super) fn ancestors_are_the_parents_nearest_first_and_a_circle_ends(store: &
     assert!(store.ancestors(&sid("i")).unwrap().len() <= 1);
 }
 
-pub(super) fn the_oldest_of_an_inbox_is_what_ended_first(store: &mut dyn Store) {
-    put(store, ["a", "b", "c"].map(open).into());
+pub(super) fn who_is_named_is_in_the_snapshot_if_it_is_there(store: &mut dyn Store) {
+    let names = ["busy", "ended", "expecting", "holding", "waking", "idle"];
+    put(store, names.map(open).into());
     let rows = [
-        row(1, "a", Some("p")),
-        row(2, "b", Some("p")),
-        row(3, "c", None),
+        row(1, "busy", Some("expecting")),
+        row(2, "busy", Some("not there")),
+        row(3, "ended", Some("holding")),
+        row(4, "ended", Some("nor there")),
     ];
     put(store, rows.iter().cloned().map(accept).collect());
-    put(store, vec![complete(&rows[2], 20, 1)]);
-    assert_eq!(store.inbox_oldest(&sid("p")).unwrap(), None);
+    let wake = wakes::scheduled("w1", "waking");
     put(
         store,
-        vec![complete(&rows[1], 30, 2), complete(&rows[0], 40, 3)],
+        vec![
+            complete(&rows[2], 5, 1),
+            complete(&rows[3], 5, 2),
+            Write::Schedule(Box::new(wake)),
+        ],
     );
-    assert_eq!(store.inbox_oldest(&sid("p")).unwrap(), Some(Wall(30)));
-}
-
-pub(super) fn what_a_session_is_owed_is_counted_by_inbox(store: &mut dyn Store) {
-    put(store, ["a", "b", "p", "q", "r"].map(open).into());
-    let heirs = [
-        ("a", "q"),
-        ("a", "p"),
-        ("b", "p"),
-        ("a", "p"),
-        ("a", "r"),
-        ("a", "p"),
-    ];
-    for (number, (session, notify)) in (1..).zip(heirs) {
-        let row = row(number, session, Some(notify));
-        put(store, vec![accept(row.clone())]);
-        if number < 6 {
-            put(store, vec![complete(&row, 50, number)]);
-        }
-    }
-    put(store, vec![Write::Purge(sid("r"), Wall(60))]);
-    let owed = store.owed(&sid("a")).unwrap();
-    assert_eq!(owed, [(sid("p"), 2), (sid("q"), 1)]);
-    assert_eq!(store.owed(&sid("p")).unwrap(), []);
+    let snapshot = store.snapshot().unwrap();
+    let there = snapshot
+        .sessions
+        .iter()
+        .map(|(session, _)| session.id.as_str());
+    assert_eq!(
+        there.collect::<Vec<_>>(),
+        ["busy", "expecting", "holding", "waking"]
+    );
+    let inboxes = snapshot.inboxes.iter().map(|(owner, _)| owner.as_str());
+    assert_eq!(inboxes.collect::<Vec<_>>(), ["holding", "nor there"]);
 }
 
 pub(super) fn events_come_in_order_by_session_and_page(store: &mut dyn Store) {
@@ -197,5 +190,9 @@ pub(super) fn events_come_in_order_by_session_and_page(store: &mut dyn Store) {
     assert_eq!(told(store, None, Some(&["nobody"]), 100), [0; 0]);
     assert_eq!(told(store, None, Some(&[]), 100), [0; 0]);
     let first = store.events(None, None, 1).unwrap();
-    assert_eq!(first[0].completion.run_id, rid("r7"));
+    let expected = StoredEvent {
+        no: event(1),
+        what: Announced::Completed(Arc::new(completion(&rows[6], 50))),
+    };
+    assert_eq!(first, [expected]);
 }

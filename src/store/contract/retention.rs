@@ -66,11 +66,16 @@ pub(super) fn what_an_inbox_or_a_dead_letter_holds_is_never_pruned(store: &mut d
     }
     put(
         store,
-        vec![open("p"), open("q"), Write::Purge(sid("q"), Wall(60))],
+        vec![
+            open("p"),
+            open("q"),
+            bury(entry(&rows[1], 50, 2), "q", 4),
+            Write::Purge(sid("q")),
+        ],
     );
     assert_eq!(prune(store, keep(i64::MAX, 0, 100)), 1);
     assert_eq!(stored(store), [1, 2]);
-    assert_eq!(told(store, None, None, 100), [1, 2]);
+    assert_eq!(told(store, None, None, 100), [1, 2, 4]);
     assert_eq!(store.pruned_to().unwrap(), Some(event(3)));
 }
 
@@ -100,6 +105,79 @@ pub(super) fn closed_sessions_go_once_nothing_is_left_of_them(store: &mut dyn St
     assert_eq!(names(store), ["busy", "open", "ran", "told"]);
     assert_eq!(prune(store, keep(400, 1_000, 100)), 1);
     assert_eq!(names(store), ["busy", "open", "told"]);
+
+    // Nor does one go that waits for a wake, or that is owed something by a session that is gone.
+    let wake = wakes::scheduled("w1", "waking");
+    put(
+        store,
+        vec![closed("waking", 1), Write::Schedule(Box::new(wake))],
+    );
+    assert_eq!(prune(store, keep(400, 1_000, 100)), 0);
+    assert_eq!(names(store), ["busy", "open", "told", "waking"]);
+    put(store, vec![Write::Unschedule(rid("w1"))]);
+    assert_eq!(prune(store, keep(400, 1_000, 100)), 0);
+    assert_eq!(names(store), ["busy", "open", "told"]);
+    put(store, vec![Write::Settle(sid("told"), vec![key(2, 2)])]);
+    assert_eq!(prune(store, keep(400, 1_000, 100)), 1);
+    assert_eq!(names(store), ["busy", "open"]);
+}
+
+pub(super) fn deliveries_go_like_runs(store: &mut dyn Store) {
+    let left = |store: &mut dyn Store| -> Vec<&'static str> {
+        let names = ["d1", "d2", "d3", "d4", "d5"];
+        let there = |name: &&str| store.delivery(&DeliveryId::from(*name)).unwrap().is_some();
+        names.into_iter().filter(there).collect()
+    };
+    let one = row(1, "a", Some("p"));
+    put(
+        store,
+        vec![open("a"), accept(one.clone()), complete(&one, 50, 1)],
+    );
+    for (name, at) in ["d1", "d2", "d3", "d4", "d5"].into_iter().zip(1..) {
+        put(store, vec![deliver("p", vec![key(1, 1)], Some((name, at)))]);
+    }
+    assert_eq!(prune(store, keep(1, 100, 100)), 0);
+    assert_eq!(left(store), ["d1", "d2", "d3", "d4", "d5"]);
+    assert_eq!(prune(store, keep(3, 100, 100)), 0);
+    assert_eq!(left(store), ["d3", "d4", "d5"]);
+    assert_eq!(prune(store, keep(3, 2, 100)), 0);
+    assert_eq!(left(store), ["d4", "d5"]);
+    assert_eq!(store.inbox(&sid("p"), 10).unwrap()[0].attempt, 5);
+    assert_eq!(prune(store, keep(60, 100, 100)), 0);
+    assert_eq!(left(store), [""; 0]);
+}
+
+pub(super) fn events_of_dead_letters_go_up_to_where_events_were_pruned(store: &mut dyn Store) {
+    put(store, ["a", "p"].map(open).into());
+    let rows = [
+        row(1, "a", Some("p")),
+        row(2, "a", None),
+        row(3, "a", Some("p")),
+        row(4, "a", None),
+    ];
+    put(store, rows.iter().cloned().map(accept).collect());
+    put(
+        store,
+        vec![
+            complete(&rows[0], 50, 1),
+            bury(entry(&rows[0], 50, 1), "p", 2),
+            complete(&rows[1], 60, 3),
+            complete(&rows[2], 70, 4),
+            bury(entry(&rows[2], 70, 4), "p", 5),
+            complete(&rows[3], 80, 6),
+        ],
+    );
+    assert_eq!(prune(store, keep(61, 100, 100)), 1);
+    assert_eq!(told(store, None, None, 100), [1, 4, 5, 6]);
+    assert_eq!(store.pruned_to().unwrap(), Some(event(3)));
+    assert_eq!(dead(store).len(), 2);
+    put(
+        store,
+        vec![Write::Forget(rid("r1")), Write::Forget(rid("r3"))],
+    );
+    assert_eq!(prune(store, keep(100, 100, 100)), 3);
+    assert_eq!(told(store, None, None, 100), [0; 0]);
+    assert_eq!(store.snapshot().unwrap().last_event, Some(event(6)));
 }
 
 pub(super) fn a_purge_leaves_no_trace_and_nothing_else_is_lost(store: &mut dyn Store) {
@@ -110,36 +188,72 @@ pub(super) fn a_purge_leaves_no_trace_and_nothing_else_is_lost(store: &mut dyn S
         row(3, "d", Some("p")),
         row(4, "d", Some("c")),
         row(5, "c", Some("p")),
+        row(6, "c", Some("p")),
+        row(7, "d", Some("c")),
     ];
     put(store, ["c", "d", "p"].map(open).into());
     put(store, rows.iter().cloned().map(accept).collect());
-    for (index, number) in [(0, 1), (1, 2), (2, 3), (4, 4)] {
+    for (index, number) in [(0, 1), (1, 2), (2, 3), (4, 4), (5, 5), (6, 6)] {
         put(store, vec![complete(&rows[index], 50, number)]);
     }
-    put(store, vec![Write::Purge(sid("c"), Wall(60))]);
-
-    assert_eq!(store.session(&sid("c")).unwrap(), None);
-    assert_eq!(stored(store), [2, 3, 4]);
-    assert_eq!(told(store, None, None, 100), [2, 3]);
-    assert_eq!(store.inbox_oldest(&sid("c")).unwrap(), None);
-    assert_eq!(store.pruned_to().unwrap(), None);
-    let snapshot = store.snapshot().unwrap();
-    assert_eq!(snapshot.inboxes, [(sid("p"), 1)]);
-    assert_eq!(snapshot.runs, [rows[3].clone()]);
-    assert_eq!(
-        (snapshot.last_seq, snapshot.last_event),
-        (Some(seq(5)), Some(event(4)))
-    );
-    // Its ids are free again, and purging what is not there changes nothing.
-    put(store, vec![Write::Purge(sid("c"), Wall(61)), open("c")]);
+    // One of its runs became a dead letter, and was forgotten then.
     put(
         store,
-        vec![accept(RunRow {
-            id: rid("r1"),
-            ..row(6, "c", None)
-        })],
+        vec![
+            bury(entry(&rows[5], 50, 5), "p", 7),
+            Write::Forget(rid("r6")),
+            bury(entry(&rows[4], 50, 4), "p", 8),
+            deliver("c", vec![key(2, 2), key(6, 7)], Some(("d1", 50))),
+            deliver("p", vec![key(1, 1), key(3, 3)], Some(("d2", 50))),
+            Write::Settle(sid("p"), vec![key(3, 3)]),
+        ],
     );
-    assert_eq!(store.run(&rid("r1")).unwrap().unwrap().row.seq, seq(6));
+    for (run, session) in [("w1", "c"), ("w2", "d")] {
+        let wake = wakes::scheduled(run, session);
+        put(store, vec![Write::Schedule(Box::new(wake))]);
+    }
+    let heirs = [(1, 2, 9), (6, 6, 10)];
+    let mut writes: Vec<_> = heirs
+        .iter()
+        .map(|(index, no, number)| bury(entry(&rows[*index], 50, *no), "c", *number))
+        .collect();
+    writes.push(Write::Purge(sid("c")));
+    put(store, writes);
+
+    assert_eq!(store.session(&sid("c")).unwrap(), None);
+    assert_eq!(stored(store), [2, 3, 4, 7]);
+    assert_eq!(told(store, None, None, 100), [2, 3, 6, 9, 10]);
+    assert_eq!(told(store, None, Some(&["c"]), 100), [9, 10]);
+    assert_eq!(owed(store, "c"), [""; 0]);
+    let letters = [("r2", "c"), ("r7", "c")].map(|(run, of)| (run.into(), of.into()));
+    assert_eq!(dead(store), letters);
+    assert_eq!(store.pruned_to().unwrap(), None);
+    assert_eq!(store.delivery(&"d1".into()).unwrap(), None);
+    let (_, runs) = store.delivery(&"d2".into()).unwrap().unwrap();
+    let settled: Vec<_> = runs
+        .iter()
+        .map(|run| (run.run.as_str(), run.settled))
+        .collect();
+    assert_eq!(settled, [("r1", false), ("r3", true)]);
+    let snapshot = store.snapshot().unwrap();
+    assert_eq!(snapshot.inboxes, []);
+    assert_eq!(snapshot.runs, [rows[3].clone()]);
+    assert_eq!(snapshot.scheduled, [wakes::scheduled("w2", "d")]);
+    assert_eq!(
+        (snapshot.last_seq, snapshot.last_event),
+        (Some(seq(7)), Some(event(10)))
+    );
+    // Its ids are free again, and purging what is not there changes nothing.
+    put(store, vec![Write::Purge(sid("c")), open("c")]);
+    let again = RunRow {
+        id: rid("r1"),
+        ..row(8, "c", None)
+    };
+    put(store, vec![accept(again.clone()), complete(&again, 70, 11)]);
+    assert_eq!(store.run(&rid("r1")).unwrap().unwrap().row.seq, seq(8));
+    // Another run of that name is not what was delivered.
+    let (_, runs) = store.delivery(&"d2".into()).unwrap().unwrap();
+    assert!(!runs[0].settled);
 }
 
 pub(super) fn what_comes_for_a_purged_session_is_a_dead_letter_until_it_is_there_again(
@@ -149,38 +263,44 @@ pub(super) fn what_comes_for_a_purged_session_is_a_dead_letter_until_it_is_there
     put(store, ["c", "p"].map(open).into());
     put(store, rows.iter().cloned().map(accept).collect());
     put(store, vec![complete(&rows[0], 50, 1)]);
-    assert_eq!(store.inbox(&sid("p")).unwrap(), [rid("r1")]);
-    assert_eq!(store.dead_letters().unwrap(), []);
+    assert_eq!(owed(store, "p"), ["r1"]);
+    assert_eq!(dead(store), []);
 
-    put(store, vec![Write::Purge(sid("p"), Wall(60))]);
     put(
         store,
-        vec![complete_for(&rows[2], 70, 2, Destination::DeadLetter)],
+        vec![bury(entry(&rows[0], 50, 1), "p", 2), Write::Purge(sid("p"))],
+    );
+    put(
+        store,
+        vec![
+            complete_for(&rows[2], 70, 3, Destination::DeadLetter),
+            bury(entry(&rows[2], 70, 3), "p", 4),
+        ],
     );
     let snapshot = store.snapshot().unwrap();
     assert_eq!(
         (snapshot.purged, snapshot.inboxes),
         (vec![sid("p")], vec![])
     );
-    let dead = [(rid("r1"), sid("p")), (rid("r3"), sid("p"))];
-    assert_eq!(store.dead_letters().unwrap(), dead);
-    assert_eq!(store.inbox(&sid("p")).unwrap(), []);
-    assert_eq!(store.owed(&sid("c")).unwrap(), []);
+    let letters = [("r1", "p"), ("r3", "p")].map(|(run, of)| (run.into(), of.into()));
+    assert_eq!(dead(store), letters);
+    assert_eq!(owed(store, "p"), [""; 0]);
     assert_eq!(prune(store, keep(i64::MAX, 0, 100)), 0);
 
-    put(store, vec![open("p"), complete(&rows[1], 80, 3)]);
+    put(store, vec![open("p"), complete(&rows[1], 80, 5)]);
     let snapshot = store.snapshot().unwrap();
+    let entries = vec![entry(&rows[1], 80, 5)];
     assert_eq!(
         (snapshot.purged, snapshot.inboxes),
-        (vec![], vec![(sid("p"), 1)])
+        (vec![], vec![(sid("p"), entries)])
     );
-    assert_eq!(store.inbox(&sid("p")).unwrap(), [rid("r2")]);
-    assert_eq!(store.dead_letters().unwrap(), dead);
+    assert_eq!(dead(store), letters);
 
     // A purged child's completions vanish from there too; its end and its parent are of no matter.
-    put(store, vec![complete(&rows[3], 90, 4)]);
-    put(store, vec![Write::Purge(sid("c"), Wall(100))]);
-    assert_eq!(store.dead_letters().unwrap(), []);
-    assert_eq!(store.inbox(&sid("p")).unwrap(), []);
+    put(store, vec![complete(&rows[3], 90, 6)]);
+    put(store, vec![Write::Purge(sid("c"))]);
+    assert_eq!(dead(store), []);
+    assert_eq!(owed(store, "p"), [""; 0]);
+    assert_eq!(told(store, None, None, 100), [0; 0]);
     assert_eq!(store.snapshot().unwrap().purged, [sid("c")]);
 }

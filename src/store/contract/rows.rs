@@ -14,6 +14,21 @@ pub(super) fn a_session_comes_back_as_it_was_and_is_replaced_whole(store: &mut d
         title: Some("a\u{0}b".into()),
         timeout_ms: Some(u64::MAX),
         permissions: Some(PermissionPolicy::Deny),
+        keep: Keep::LatestPerChild,
+        wake: Some(WakePolicy {
+            on_completion: OnCompletion::LastChild,
+            prompt: Some("make \"it\"\u{0}\n".into()),
+            max_consecutive: u32::MAX,
+            min_interval_ms: u64::MAX,
+            text_bytes: 0,
+        }),
+        heartbeat: Some(Heartbeat {
+            every_ms: u64::MAX,
+            prompt: None,
+            only_if_pending: true,
+        }),
+        wake_streak: u32::MAX,
+        hushed: true,
         closed: true,
         mark,
         created_at: Wall(-5),
@@ -28,6 +43,22 @@ pub(super) fn a_session_comes_back_as_it_was_and_is_replaced_whole(store: &mut d
             put(store, vec![Write::Session(Box::new(session.clone()))]);
             assert_eq!(store.session(&session.id).unwrap().as_ref(), Some(session));
         }
+    }
+    for on_completion in [OnCompletion::Hold, OnCompletion::Wake] {
+        let woken = Session {
+            wake: Some(WakePolicy {
+                on_completion,
+                ..WakePolicy::default()
+            }),
+            heartbeat: Some(Heartbeat {
+                every_ms: 1_000,
+                prompt: Some("look".into()),
+                only_if_pending: false,
+            }),
+            ..plain.clone()
+        };
+        put(store, vec![Write::Session(Box::new(woken.clone()))]);
+        assert_eq!(store.session(&sid("a")).unwrap(), Some(woken));
     }
     put(store, vec![open("a"), Write::Mark(sid("a"), mark)]);
     let marked = Session { mark, ..plain };
@@ -134,7 +165,7 @@ pub(super) fn a_steered_run_that_goes_to_the_queue_has_not_started(store: &mut d
     assert_eq!(store.snapshot().unwrap().runs, [host, queued]);
 }
 
-fn reasons() -> [Reason; 7] {
+fn reasons() -> [Reason; 9] {
     [
         Reason::Client,
         Reason::Superseded,
@@ -143,6 +174,8 @@ fn reasons() -> [Reason; 7] {
         Reason::Recover,
         Reason::Stalled,
         Reason::Agent,
+        Reason::Wake,
+        Reason::NothingPending,
     ]
 }
 
@@ -216,8 +249,13 @@ pub(super) fn every_completion_comes_back_as_it_was(store: &mut dyn Store) {
             writes.push(Write::Start(seq(number), at));
             begun.started_at = Some(at);
         }
-        let completed = Write::Complete(expected.clone(), event(number), Destination::Inbox);
-        writes.push(completed);
+        let entry = Box::new(entry(&begun, 50, number));
+        let destination = Destination::Inbox(entry, Vec::new());
+        writes.push(Write::Complete(
+            expected.clone(),
+            event(number),
+            destination,
+        ));
         put(store, writes);
         let run = found(store, number).unwrap();
         assert_eq!(run.completion.as_ref(), Some(&*expected));
@@ -225,8 +263,8 @@ pub(super) fn every_completion_comes_back_as_it_was(store: &mut dyn Store) {
         assert_eq!(run.prompt, Prompt::Text(format!("do {number}").into()));
         let last = store.events(EventNo::new(number - 1), None, 1).unwrap();
         assert_eq!(
-            (last[0].no, &last[0].completion),
-            (event(number), &expected)
+            (last[0].no, &last[0].what),
+            (event(number), &Announced::Completed(expected))
         );
     }
 }

@@ -1,6 +1,6 @@
 //! How a store in memory is made to fail, and to lie.
 
-use crate::engine::Write;
+use crate::engine::{Destination, Write};
 
 /// A call that is going to fail. The first call of its kind is number 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,26 @@ pub enum Plant {
     LosesLastCommit,
     /// A completion gets no entry in its inbox.
     NoInboxEntry,
+    /// Of what is settled at a time, the last stays in its inbox.
+    AckForgetsOne,
     /// Writes for which this says `true` are not made.
     Drops(fn(&Write) -> bool),
+}
+
+impl Plant {
+    /// What becomes of a write.
+    pub(super) fn on(plant: Option<Self>, write: Write) -> Option<Write> {
+        match (plant, write) {
+            (Some(Self::Drops(drops)), write) if drops(&write) => None,
+            (
+                Some(Self::NoInboxEntry),
+                Write::Complete(completion, event, Destination::Inbox(..)),
+            ) => Some(Write::Complete(completion, event, Destination::Nobody)),
+            (Some(Self::AckForgetsOne), Write::Settle(session, mut entries)) => {
+                entries.pop();
+                Some(Write::Settle(session, entries))
+            }
+            (_, write) => Some(write),
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! A store in memory, for tests: it can crash, fail at any call, and be made to lie.
 
 mod fault;
+mod inbox;
+mod retention;
 mod table;
 mod tables;
 #[cfg(test)]
@@ -8,10 +10,12 @@ mod tests;
 
 pub use fault::{Fails, Plant};
 
-use crate::domain::{EventNo, Prompt, RunId, Seq, Session, SessionId, Wall};
-use crate::engine::{Snapshot, Write};
-use crate::store::{Retention, RunFilter, Store, StoreError, StoredEvent, StoredRun};
-use tables::Tables;
+use crate::domain::{
+    Completion, DeadLetter, DeliveryId, EventNo, InboxEntry, Prompt, RunId, Seq, Session, SessionId,
+};
+use crate::engine::{DeliveredRun, Snapshot, Write};
+use crate::store::{Announced, Retention, RunFilter, Store, StoreError, StoredEvent, StoredRun};
+use tables::{Logged, Tables};
 
 /// A store that keeps what is committed until it is dropped.
 ///
@@ -53,6 +57,7 @@ impl MemoryStore {
     /// Plants a defect, for this life and those after it.
     pub fn plant(&mut self, plant: Plant) {
         self.plant = Some(plant);
+        self.tables.lenient = true;
     }
 
     fn alive(&self) -> Result<(), StoreError> {
@@ -88,11 +93,10 @@ impl Store for MemoryStore {
         }
         self.open = true;
         for write in writes {
-            if matches!(self.plant, Some(Plant::Drops(drops)) if drops(&write)) {
+            let Some(write) = Plant::on(self.plant, write) else {
                 continue;
-            }
-            let inbox_entry = !matches!(self.plant, Some(Plant::NoInboxEntry));
-            if let Err(error) = self.tables.make(write, inbox_entry) {
+            };
+            if let Err(error) = self.tables.make(write) {
                 self.failed = true;
                 return Err(error);
             }
@@ -123,6 +127,15 @@ impl Store for MemoryStore {
         self.alive()?;
         let seq = self.tables.ids.rows().get(id);
         Ok(seq.map(|seq| self.tables.runs.rows()[seq].stored()))
+    }
+
+    fn completion(&mut self, id: &RunId) -> Result<Option<Completion>, StoreError> {
+        Ok(self.run(id)?.and_then(|run| run.completion))
+    }
+
+    fn joined(&mut self, id: &RunId) -> Result<Option<RunId>, StoreError> {
+        self.alive()?;
+        Ok(self.tables.joined_to(id))
     }
 
     fn prompt(&mut self, seq: Seq) -> Result<Prompt, StoreError> {
@@ -190,31 +203,44 @@ impl Store for MemoryStore {
         Ok(chain)
     }
 
-    fn inbox(&mut self, id: &SessionId) -> Result<Vec<RunId>, StoreError> {
+    fn is_named(&mut self, id: &SessionId) -> Result<bool, StoreError> {
         self.alive()?;
-        let held = self.tables.inbox.rows().iter();
-        Ok(held
-            .filter(|((owner, _), _)| owner == id)
-            .map(|(_, seq)| self.tables.runs.rows()[seq].row.id.clone())
-            .collect())
+        let mut parents = self.tables.sessions.rows().values();
+        let mut runs = self.tables.runs.rows().values();
+        Ok(parents.any(|session| session.parent.as_ref() == Some(id))
+            || runs.any(|run| run.row.notify.as_ref() == Some(id)))
     }
 
-    fn dead_letters(&mut self) -> Result<Vec<(RunId, SessionId)>, StoreError> {
+    fn inbox(&mut self, id: &SessionId, limit: usize) -> Result<Vec<InboxEntry>, StoreError> {
         self.alive()?;
-        let dead = self.tables.dead.rows().iter();
-        Ok(dead
-            .map(|(seq, owner)| (self.tables.runs.rows()[seq].row.id.clone(), owner.clone()))
-            .collect())
+        Ok(self.tables.inbox_of(id).take(limit).cloned().collect())
     }
 
-    fn owed(&mut self, id: &SessionId) -> Result<Vec<(SessionId, u64)>, StoreError> {
+    fn delivery(
+        &mut self,
+        id: &DeliveryId,
+    ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError> {
         self.alive()?;
-        Ok(self.tables.owed(id))
+        Ok(self.tables.delivery(id))
     }
 
-    fn inbox_oldest(&mut self, id: &SessionId) -> Result<Option<Wall>, StoreError> {
+    fn dead_letters(
+        &mut self,
+        parent: Option<&SessionId>,
+        after: Option<EventNo>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
         self.alive()?;
-        Ok(self.tables.oldest(id))
+        let letters = self.tables.dead.rows().range(EventNo::after(after)..);
+        let of = letters
+            .map(|(_, letter)| letter)
+            .filter(|letter| parent.is_none_or(|parent| letter.parent == *parent));
+        Ok(of.take(limit).cloned().collect())
+    }
+
+    fn dead_letter(&mut self, run: &RunId) -> Result<Option<DeadLetter>, StoreError> {
+        self.alive()?;
+        Ok(self.tables.dead_letter(run).cloned())
     }
 
     fn events(
@@ -225,15 +251,26 @@ impl Store for MemoryStore {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.alive()?;
         let events = self.tables.events.rows().range(EventNo::after(after)..);
-        let of = events
-            .filter(|(_, completion)| sessions.is_none_or(|ids| ids.contains(&completion.session)));
-        Ok(of
-            .take(limit)
-            .map(|(no, completion)| StoredEvent {
-                no: *no,
-                completion: completion.clone(),
-            })
-            .collect())
+        let told = events.filter_map(|(no, logged)| {
+            let (what, of) = match logged {
+                Logged::Completed(seq) => {
+                    let (completion, _) = self.tables.runs.rows().get(seq)?.end.as_ref()?;
+                    let what = Announced::Completed(completion.clone());
+                    (what, &completion.session)
+                }
+                Logged::Buried(run, parent, why) => {
+                    let what = Announced::DeadLetter {
+                        run: run.clone(),
+                        parent: parent.clone(),
+                        why: *why,
+                    };
+                    (what, parent)
+                }
+            };
+            let asked = sessions.is_none_or(|ids| ids.contains(of));
+            asked.then_some(StoredEvent { no: *no, what })
+        });
+        Ok(told.take(limit).collect())
     }
 
     fn pruned_to(&mut self) -> Result<Option<EventNo>, StoreError> {

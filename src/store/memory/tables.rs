@@ -1,12 +1,17 @@
 //! The rows of a store in memory, and what each write does to them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::inbox::Delivery;
 use super::table::Table;
-use crate::domain::{Completion, EventNo, Prompt, RunId, Seq, Session, SessionId, Wall};
+use crate::domain::Wall;
+use crate::domain::{
+    Completion, DeadLetter, DeadWhy, DeliveryId, EventNo, InboxEntry, Prompt, RunId, ScheduledWake,
+    Seq, Session, SessionId, WakeFacts,
+};
 use crate::engine::{AcceptedRun, Destination, RunRow, Snapshot, Write};
-use crate::store::{Retention, StoreError, StoredRun};
+use crate::store::{StoreError, StoredRun};
 
 /// A run and all that is known of it.
 #[derive(Debug, Clone)]
@@ -29,12 +34,22 @@ impl Record {
     }
 }
 
+/// An entry of the event log.
+#[derive(Debug, Clone)]
+pub(super) enum Logged {
+    /// The completion of this run.
+    Completed(Seq),
+    /// A dead letter.
+    Buried(RunId, SessionId, DeadWhy),
+}
+
 /// Numbers that outlive the rows that had them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Highest {
-    seq: Option<Seq>,
-    event: Option<EventNo>,
-    pruned: Option<EventNo>,
+pub(super) struct Highest {
+    pub(super) seq: Option<Seq>,
+    pub(super) event: Option<EventNo>,
+    pub(super) pruned: Option<EventNo>,
+    pub(super) delivery: u64,
 }
 
 /// All tables. Every change can be taken back until it is committed.
@@ -43,15 +58,21 @@ pub(super) struct Tables {
     pub(super) sessions: Table<SessionId, Session>,
     pub(super) runs: Table<Seq, Record>,
     pub(super) ids: Table<RunId, Seq>,
-    pub(super) events: Table<EventNo, Arc<Completion>>,
+    pub(super) events: Table<EventNo, Logged>,
     /// In the order in which the completions came.
-    pub(super) inbox: Table<(SessionId, EventNo), Seq>,
-    /// Whose they were.
-    pub(super) dead: Table<Seq, SessionId>,
-    live: Table<Seq, ()>,
+    pub(super) inbox: Table<(SessionId, EventNo), InboxEntry>,
+    /// In the same order.
+    pub(super) dead: Table<EventNo, DeadLetter>,
+    pub(super) deliveries: Table<DeliveryId, Delivery>,
+    pub(super) scheduled: Table<RunId, ScheduledWake>,
+    /// Wakes that joined others: into which run, of which session, and when.
+    pub(super) joined: Table<RunId, (RunId, SessionId, Wall)>,
+    pub(super) live: Table<Seq, ()>,
     /// Sessions that were purged and not opened since: what comes for them is a dead letter.
-    purged: Table<SessionId, ()>,
-    highest: Table<(), Highest>,
+    pub(super) purged: Table<SessionId, ()>,
+    pub(super) highest: Table<(), Highest>,
+    /// Whether a row that must be there and is not is passed over: a defect has been planted.
+    pub(super) lenient: bool,
 }
 
 macro_rules! each_table {
@@ -62,6 +83,9 @@ macro_rules! each_table {
         $tables.events.$method();
         $tables.inbox.$method();
         $tables.dead.$method();
+        $tables.deliveries.$method();
+        $tables.scheduled.$method();
+        $tables.joined.$method();
         $tables.live.$method();
         $tables.purged.$method();
         $tables.highest.$method();
@@ -81,7 +105,7 @@ impl Tables {
         each_table!(self, forget_last);
     }
 
-    fn highest(&self) -> Highest {
+    pub(super) fn highest(&self) -> Highest {
         self.highest.rows().get(&()).copied().unwrap_or_default()
     }
 
@@ -97,33 +121,37 @@ impl Tables {
             .keys()
             .map(|seq| self.runs.rows()[seq].row.clone())
             .collect();
-        let mut owners: Vec<&SessionId> = runs.iter().map(|run| &run.session).collect();
-        owners.sort();
-        owners.dedup();
-        let sessions = owners
+        let mut inboxes: Vec<(SessionId, Vec<InboxEntry>)> = Vec::new();
+        for ((owner, _), entry) in self.inbox.rows() {
+            match inboxes.last_mut() {
+                Some((last, entries)) if last == owner => entries.push(entry.clone()),
+                Some(_) | None => inboxes.push((owner.clone(), vec![entry.clone()])),
+            }
+        }
+        let scheduled: Vec<ScheduledWake> = self.scheduled.rows().values().cloned().collect();
+        let mut named: BTreeSet<&SessionId> = runs.iter().map(|run| &run.session).collect();
+        named.extend(runs.iter().filter_map(|run| run.notify.as_ref()));
+        named.extend(inboxes.iter().map(|(owner, _)| owner));
+        named.extend(scheduled.iter().map(|wake| &wake.session));
+        let sessions = named
             .into_iter()
             .filter_map(|id| self.sessions.rows().get(id))
             .map(|session| (session.clone(), None))
             .collect();
-        let mut inboxes: Vec<(SessionId, u64)> = Vec::new();
-        for (owner, _) in self.inbox.rows().keys() {
-            match inboxes.last_mut() {
-                Some((last, count)) if last == owner => *count += 1,
-                Some(_) | None => inboxes.push((owner.clone(), 1)),
-            }
-        }
         Snapshot {
             last_seq: highest.seq,
             last_event: highest.event,
             sessions,
             runs,
             inboxes,
+            scheduled,
             purged: self.purged.rows().keys().cloned().collect(),
+            seed: 0,
         }
     }
 
     /// Makes one write.
-    pub(super) fn make(&mut self, write: Write, inbox_entry: bool) -> Result<(), StoreError> {
+    pub(super) fn make(&mut self, write: Write) -> Result<(), StoreError> {
         match write {
             Write::Session(session) => {
                 self.purged.remove(&session.id);
@@ -149,15 +177,38 @@ impl Tables {
                 })?;
             }
             Write::Complete(completion, event, destination) => {
-                let lost = destination == Destination::Inbox && !inbox_entry;
-                let destination = if lost {
-                    Destination::Nobody
-                } else {
-                    destination
-                };
                 self.complete(completion, event, destination)?;
             }
-            Write::Purge(id, _) => self.purge(&id),
+            Write::Purge(id) => self.purge(&id)?,
+            Write::Deliver(delivered) => self.deliver(*delivered)?,
+            Write::Settle(session, entries) => self.settle(&session, &entries)?,
+            Write::Fail(session, entries) => self.fail(&session, &entries)?,
+            Write::Bury(letter, event) => self.bury(&letter, event)?,
+            Write::Revive(run, parent, entry) => self.revive(&run, &parent, entry)?,
+            Write::Forget(run) => self.unbury(&run)?,
+            Write::WakeState {
+                session: id,
+                streak,
+                hushed,
+            } => {
+                let mut session = self.session(&id)?;
+                session.wake_streak = streak;
+                session.hushed = hushed;
+                self.sessions.put(id, session);
+            }
+            Write::Woken(seq, facts) => self.woken(seq, facts)?,
+            Write::Schedule(wake) => self.scheduled.put(wake.run.clone(), *wake),
+            Write::Joined {
+                run,
+                into,
+                session,
+                at,
+            } => self.joined.put(run, (into, session, at)),
+            Write::Unschedule(run) => {
+                let there = self.scheduled.rows().contains_key(&run);
+                self.must(there, || format!("wake {run} does not wait"))?;
+                self.scheduled.remove(&run);
+            }
         }
         Ok(())
     }
@@ -165,6 +216,36 @@ impl Tables {
     fn session(&self, id: &SessionId) -> Result<Session, StoreError> {
         let found = self.sessions.rows().get(id).cloned();
         found.ok_or_else(|| StoreError::Corrupt(format!("there is no session {id}")))
+    }
+
+    /// What is stored is what the engine knows, or the store is damaged.
+    pub(super) fn must(&self, holds: bool, what: impl Fn() -> String) -> Result<(), StoreError> {
+        match holds || self.lenient {
+            true => Ok(()),
+            false => Err(StoreError::Corrupt(what())),
+        }
+    }
+
+    /// A new event.
+    pub(super) fn log(&mut self, event: EventNo, what: Logged) -> Result<(), StoreError> {
+        let mut highest = self.highest();
+        if highest.event >= Some(event) {
+            return Err(StoreError::Corrupt(format!(
+                "event {} was there before",
+                event.get()
+            )));
+        }
+        highest.event = Some(event);
+        self.highest.put((), highest);
+        self.events.put(event, what);
+        Ok(())
+    }
+
+    fn woken(&mut self, seq: Seq, facts: Box<WakeFacts>) -> Result<(), StoreError> {
+        self.change(seq, |run| {
+            run.prompt = Prompt::Text(facts.prompt().unwrap_or_default().into());
+            run.row.wake = Some(facts);
+        })
     }
 
     /// Changes a live run; a write about any other is our own mistake.
@@ -214,132 +295,27 @@ impl Tables {
         event: EventNo,
         destination: Destination,
     ) -> Result<(), StoreError> {
-        let mut highest = self.highest();
-        if highest.event >= Some(event) {
-            return Err(StoreError::Corrupt(format!(
-                "event {} was there before",
-                event.get()
-            )));
-        }
-        highest.event = Some(event);
-        self.highest.put((), highest);
+        self.log(event, Logged::Completed(completion.seq))?;
         self.change(completion.seq, |run| {
+            run.row.notify.clone_from(&completion.notify);
+            run.row.started_at = completion.started_at;
+            if completion.wake.is_some() {
+                run.row.wake.clone_from(&completion.wake);
+            }
             run.end = Some((Arc::clone(&completion), event));
         })?;
         self.live.remove(&completion.seq);
-        if let Some(owner) = completion.notify.clone() {
-            match destination {
-                Destination::Nobody => {}
-                Destination::Inbox => self.inbox.put((owner, event), completion.seq),
-                Destination::DeadLetter => self.dead.put(completion.seq, owner),
+        match (completion.notify.clone(), destination) {
+            (Some(owner), Destination::Inbox(entry, replaced)) => {
+                self.settle(&owner, &replaced)?;
+                self.inbox.put((owner, entry.no), *entry);
+                Ok(())
             }
+            (None, Destination::Inbox(..)) => Err(StoreError::Corrupt(format!(
+                "run {} is to notify nobody",
+                completion.run_id
+            ))),
+            (_, Destination::Nobody | Destination::DeadLetter) => Ok(()),
         }
-        self.events.put(event, completion);
-        Ok(())
     }
-
-    fn purge(&mut self, id: &SessionId) {
-        let held: Vec<_> = self
-            .inbox
-            .rows()
-            .iter()
-            .filter(|((owner, _), _)| owner == id)
-            .map(own)
-            .collect();
-        for (key, seq) in held {
-            self.inbox.remove(&key);
-            self.dead.put(seq, key.0);
-        }
-        let runs: Vec<Seq> = self
-            .runs
-            .rows()
-            .values()
-            .filter(|run| run.row.session == *id)
-            .map(|run| run.row.seq)
-            .collect();
-        for seq in runs {
-            self.forget(seq);
-        }
-        self.sessions.remove(id);
-        self.purged.put(id.clone(), ());
-    }
-
-    /// Removes a run and whatever names it.
-    fn forget(&mut self, seq: Seq) {
-        let run = self.runs.rows()[&seq].clone();
-        if let Some((completion, event)) = run.end {
-            self.events.remove(&event);
-            if let Some(owner) = completion.notify.clone() {
-                self.inbox.remove(&(owner, event));
-            }
-        }
-        self.dead.remove(&seq);
-        self.live.remove(&seq);
-        self.ids.remove(&run.row.id);
-        self.runs.remove(&seq);
-    }
-
-    /// Removes what is past retention, oldest end first.
-    pub(super) fn prune(&mut self, retention: Retention) -> usize {
-        let ended = u64::try_from(self.events.rows().len()).unwrap_or(u64::MAX);
-        let over = ended.saturating_sub(retention.keep_runs);
-        let goes = |(index, (event, completion)): (u64, (&EventNo, &Arc<Completion>))| {
-            let old = completion.ended_at < retention.ended_before || index < over;
-            let owner = completion.notify.clone();
-            let held = owner.is_some_and(|owner| self.inbox.rows().contains_key(&(owner, *event)));
-            let dead = self.dead.rows().contains_key(&completion.seq);
-            (old && !held && !dead).then_some((*event, completion.seq))
-        };
-        let old: Vec<_> = (0..)
-            .zip(self.events.rows())
-            .filter_map(goes)
-            .take(retention.at_most)
-            .collect();
-        let mut highest = self.highest();
-        for (event, seq) in &old {
-            self.forget(*seq);
-            highest.pruned = highest.pruned.max(Some(*event));
-        }
-        self.highest.put((), highest);
-        let left = retention.at_most - old.len();
-        let empty: Vec<SessionId> = self
-            .sessions
-            .rows()
-            .values()
-            .filter(|session| session.closed && self.has_nothing(&session.id))
-            .map(|session| session.id.clone())
-            .take(left)
-            .collect();
-        for id in &empty {
-            self.sessions.remove(id);
-        }
-        old.len()
-    }
-
-    /// How many completions of a session's runs lie in whose inbox.
-    pub(super) fn owed(&self, id: &SessionId) -> Vec<(SessionId, u64)> {
-        let mut owed: BTreeMap<SessionId, u64> = BTreeMap::new();
-        for ((owner, _), seq) in self.inbox.rows() {
-            if self.runs.rows()[seq].row.session == *id {
-                *owed.entry(owner.clone()).or_default() += 1;
-            }
-        }
-        owed.into_iter().collect()
-    }
-
-    fn has_nothing(&self, id: &SessionId) -> bool {
-        let names = |run: &Record| run.row.session == *id || run.row.notify.as_ref() == Some(id);
-        !self.runs.rows().values().any(names) && self.oldest(id).is_none()
-    }
-
-    /// When the oldest entry of an inbox ended.
-    pub(super) fn oldest(&self, id: &SessionId) -> Option<Wall> {
-        let first = (id.clone(), EventNo::after(None));
-        let ((owner, event), _) = self.inbox.rows().range(first..).next()?;
-        (owner == id).then(|| self.events.rows()[event].ended_at)
-    }
-}
-
-fn own((key, seq): (&(SessionId, EventNo), &Seq)) -> ((SessionId, EventNo), Seq) {
-    (key.clone(), *seq)
 }

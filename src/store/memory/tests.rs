@@ -1,63 +1,24 @@
-use std::sync::Arc;
-
 use super::*;
-use crate::domain::{AgentRef, CancelMark, Completion, Ending, Outcome, RunKind};
-use crate::engine::{AcceptedRun, Destination, RunRow};
+use crate::engine::RunRow;
+use crate::store::contract;
 
 fn session(id: &str) -> Write {
-    Write::Session(Box::new(Session {
-        id: SessionId::parse(id).unwrap(),
-        agent: AgentRef::Named("script".into()),
-        cwd: "/".into(),
-        env_names: Vec::new(),
-        parent: None,
-        title: None,
-        timeout_ms: None,
-        permissions: None,
-        closed: false,
-        mark: CancelMark::default(),
-        created_at: Wall(0),
-    }))
+    contract::open(id)
 }
 
 fn row(seq: u64, id: &str) -> RunRow {
     RunRow {
-        seq: Seq::new(seq).unwrap(),
         id: RunId::parse(id).unwrap(),
-        session: SessionId::parse("s").unwrap(),
-        kind: RunKind::Prompt,
-        place: 0,
-        notify: Some(SessionId::parse("p").unwrap()),
-        timeout_ms: None,
-        queue_timeout_ms: None,
-        permissions: None,
-        traceparent: None,
-        accepted_at: Wall(0),
-        started_at: None,
-        stop: None,
-        into: None,
+        ..contract::row(seq, "s", Some("p"))
     }
 }
 
 fn accept(seq: u64, id: &str) -> Write {
-    Write::Accept(Box::new(AcceptedRun {
-        row: row(seq, id),
-        prompt: Prompt::Text("go".into()),
-    }))
+    contract::accept(row(seq, id))
 }
 
 fn complete(seq: u64, id: &str, event: u64) -> Write {
-    let run = row(seq, id).into_run();
-    let completion: Completion = run.finish(
-        Wall(5),
-        Outcome::Completed,
-        None,
-        None,
-        None,
-        Ending::default(),
-    );
-    let event = EventNo::new(event).unwrap();
-    Write::Complete(Arc::new(completion), event, Destination::Inbox)
+    contract::complete(&row(seq, id), 5, event)
 }
 
 fn id(text: &str) -> RunId {
@@ -128,10 +89,48 @@ fn a_planted_store_loses_its_last_commit_or_its_inbox() {
         .unwrap();
     assert!(
         store
-            .inbox(&SessionId::parse("p").unwrap())
+            .inbox(&SessionId::parse("p").unwrap(), 9)
             .unwrap()
             .is_empty()
     );
+}
+
+#[test]
+fn a_planted_store_keeps_one_that_was_settled() {
+    let p = SessionId::parse("p").unwrap();
+    let mut store = MemoryStore::new();
+    store.plant(Plant::AckForgetsOne);
+    let mut settled = Vec::new();
+    store.apply(vec![session("s")]).unwrap();
+    for (number, name) in (1..).zip(["a", "b"]) {
+        let writes = vec![accept(number, name), complete(number, name, number)];
+        store.apply(writes).unwrap();
+        settled.push((EventNo::new(number).unwrap(), id(name)));
+    }
+    store
+        .apply(vec![Write::Settle(p.clone(), settled)])
+        .unwrap();
+    store.commit().unwrap();
+    let left = store.crash().inbox(&p, 9).unwrap();
+    assert_eq!((left.len(), &left[0].run), (1, &id("b")));
+}
+
+#[test]
+fn what_was_committed_survives_and_what_was_not_is_taken_back_whole() {
+    contract::survives_a_restart(MemoryStore::new(), MemoryStore::crash);
+    contract::survives_a_restart(MemoryStore::new(), |mut store| {
+        let p = SessionId::parse("p").unwrap();
+        let entries = store.inbox(&p, 9).unwrap();
+        let keys = entries.iter().map(|entry| (entry.no, entry.run.clone()));
+        let settle = Write::Settle(p.clone(), keys.collect());
+        let forget = Write::Forget(id("r4"));
+        let unschedule = Write::Unschedule(id("w1"));
+        let purge = Write::Purge(p);
+        store
+            .apply(vec![settle, forget, unschedule, purge])
+            .unwrap();
+        store.crash()
+    });
 }
 
 #[test]

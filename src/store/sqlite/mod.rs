@@ -2,6 +2,7 @@
 
 mod directory;
 mod errors;
+mod json;
 mod prune;
 mod reads;
 mod rows;
@@ -15,8 +16,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Retention, RunFilter, Store, StoreError, StoredEvent, StoredRun};
-use crate::domain::{EventNo, Prompt, RunId, Seq, Session, SessionId, Wall};
-use crate::engine::{Snapshot, Write};
+use crate::domain::{
+    Completion, DeadLetter, DeliveryId, EventNo, InboxEntry, Prompt, RunId, Seq, Session, SessionId,
+};
+use crate::engine::{DeliveredRun, Snapshot, Write};
 use directory::Directory;
 use errors::{Got, Problem};
 
@@ -183,6 +186,14 @@ impl Store for SqliteStore {
         self.read(|db| reads::run(db, id))
     }
 
+    fn completion(&mut self, id: &RunId) -> Result<Option<Completion>, StoreError> {
+        self.read(|db| reads::completion(db, id))
+    }
+
+    fn joined(&mut self, id: &RunId) -> Result<Option<RunId>, StoreError> {
+        self.read(|db| reads::joined(db, id))
+    }
+
     fn prompt(&mut self, seq: Seq) -> Result<Prompt, StoreError> {
         self.read(|db| reads::prompt(db, seq))
     }
@@ -207,20 +218,32 @@ impl Store for SqliteStore {
         self.read(|db| reads::ancestors(db, id))
     }
 
-    fn inbox_oldest(&mut self, id: &SessionId) -> Result<Option<Wall>, StoreError> {
-        self.read(|db| reads::inbox_oldest(db, id))
+    fn is_named(&mut self, id: &SessionId) -> Result<bool, StoreError> {
+        self.read(|db| reads::is_named(db, id))
     }
 
-    fn inbox(&mut self, id: &SessionId) -> Result<Vec<RunId>, StoreError> {
-        self.read(|db| reads::inbox(db, id))
+    fn inbox(&mut self, id: &SessionId, limit: usize) -> Result<Vec<InboxEntry>, StoreError> {
+        self.read(|db| reads::inbox(db, id, limit))
     }
 
-    fn dead_letters(&mut self) -> Result<Vec<(RunId, SessionId)>, StoreError> {
-        self.read(reads::dead_letters)
+    fn delivery(
+        &mut self,
+        id: &DeliveryId,
+    ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError> {
+        self.read(|db| reads::delivery(db, id))
     }
 
-    fn owed(&mut self, id: &SessionId) -> Result<Vec<(SessionId, u64)>, StoreError> {
-        self.read(|db| reads::owed(db, id))
+    fn dead_letters(
+        &mut self,
+        parent: Option<&SessionId>,
+        after: Option<EventNo>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.read(|db| reads::dead_letters(db, parent, after, limit))
+    }
+
+    fn dead_letter(&mut self, run: &RunId) -> Result<Option<DeadLetter>, StoreError> {
+        self.read(|db| reads::dead_letter(db, run))
     }
 
     fn events(
@@ -243,12 +266,25 @@ impl Store for SqliteStore {
                 store.begin_transaction()?;
                 store.pruner.remove(&store.db, &runs)?;
             }
-            let room = retention.at_most - runs.len();
+            let mut room = retention.at_most - runs.len();
             let before = retention.ended_before.0;
             let sessions = store.pruner.left_empty(&store.db, before, room)?;
             if !sessions.is_empty() {
                 store.begin_transaction()?;
                 prune::remove_sessions(&store.db, &sessions)?;
+            }
+            room -= sessions.len();
+            if let Some(last) = prune::old_deliveries(&store.db, retention, room)? {
+                store.begin_transaction()?;
+                prune::remove_deliveries(&store.db, last)?;
+            }
+            if room > 0 && prune::has_joined(&store.db, before)? {
+                store.begin_transaction()?;
+                prune::remove_joined(&store.db, before, room)?;
+            }
+            if let Some(last) = prune::old_letters(&store.db, room)? {
+                store.begin_transaction()?;
+                prune::remove_letters(&store.db, last)?;
             }
             Ok(runs.len())
         })

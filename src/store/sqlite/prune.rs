@@ -20,6 +20,7 @@ pub(super) struct Pruner {
 pub(super) struct OldRun {
     seq: i64,
     event: i64,
+    wake: bool,
 }
 
 /// Before the first closed session.
@@ -71,7 +72,7 @@ impl Pruner {
     /// The runs that go: the oldest ones that nothing holds, while they are past their time or too many.
     pub(super) fn old_runs(&mut self, db: &Connection, retention: Retention) -> Got<Vec<OldRun>> {
         let excess = self.excess(db, retention)?;
-        let sql = "SELECT seq, event, ended_at FROM runs INDEXED BY runs_prunable \
+        let sql = "SELECT seq, event, ended_at, kind = 'wake' FROM runs INDEXED BY runs_prunable \
             WHERE ended_at IS NOT NULL AND held = 0 ORDER BY ended_at, seq LIMIT ?";
         let mut statement = db.prepare_cached(sql)?;
         let mut rows = statement.query([at_most(retention.at_most)])?;
@@ -83,12 +84,13 @@ impl Pruner {
             old.push(OldRun {
                 seq: row.get(0)?,
                 event: row.get(1)?,
+                wake: row.get(3)?,
             });
         }
         Ok(old)
     }
 
-    /// Removes these runs and their events.
+    /// Removes these runs, their events, and what made them.
     pub(super) fn remove(&mut self, db: &Connection, runs: &[OldRun]) -> Got<()> {
         let Some(pruned_to) = runs.iter().map(|run| run.event).max() else {
             return Ok(());
@@ -96,9 +98,13 @@ impl Pruner {
         keep_marks(db)?;
         let mut runs_go = db.prepare_cached("DELETE FROM runs WHERE seq = ?")?;
         let mut events_go = db.prepare_cached("DELETE FROM events WHERE n = ?")?;
+        let mut wakes_go = db.prepare_cached("DELETE FROM wakes WHERE seq = ?")?;
         for run in runs {
             runs_go.execute([run.seq])?;
             events_go.execute([run.event])?;
+            if run.wake {
+                wakes_go.execute([run.seq])?;
+            }
             self.note(-1);
         }
         let sql = "UPDATE meta SET pruned_to = max(pruned_to, ?)";
@@ -106,7 +112,7 @@ impl Pruner {
         Ok(())
     }
 
-    /// Closed sessions of which nothing is left: no runs, none that notifies them, nothing in their inbox. Looks at `limit` of them.
+    /// Closed sessions of which nothing is left: no runs, none that notifies them, nothing in their inbox, no wake that waits. Looks at `limit` of them.
     pub(super) fn left_empty(
         &mut self,
         db: &Connection,
@@ -117,6 +123,8 @@ impl Pruner {
             EXISTS (SELECT 1 FROM runs INDEXED BY runs_session WHERE session = id) \
             OR EXISTS (SELECT 1 FROM runs INDEXED BY runs_notify WHERE notify = id) \
             OR EXISTS (SELECT 1 FROM inbox WHERE session = id) \
+            OR EXISTS (SELECT 1 FROM scheduled_wakes INDEXED BY scheduled_wakes_session \
+                WHERE session = id) \
             FROM sessions INDEXED BY sessions_closed \
             WHERE closed = 1 AND created_at < ? AND (created_at, id) > (?, ?) \
             ORDER BY created_at, id LIMIT ?";
@@ -145,5 +153,68 @@ pub(super) fn remove_sessions(db: &Connection, ids: &[String]) -> Got<()> {
     for id in ids {
         go.execute([id])?;
     }
+    Ok(())
+}
+
+/// The last of the deliveries that go: the oldest ones, while they are past the time of the runs or more than those.
+pub(super) fn old_deliveries(
+    db: &Connection,
+    retention: Retention,
+    limit: usize,
+) -> Got<Option<i64>> {
+    let sql = "SELECT number, at, (SELECT max(number) FROM deliveries) FROM deliveries \
+        ORDER BY number LIMIT ?";
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query([at_most(limit)])?;
+    let keep = i64::try_from(retention.keep_runs).unwrap_or(i64::MAX);
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        let (number, newest): (i64, i64) = (row.get(0)?, row.get(2)?);
+        let over = number <= newest.saturating_sub(keep);
+        if !over && row.get::<_, i64>(1)? >= retention.ended_before.0 {
+            break;
+        }
+        last = Some(number);
+    }
+    Ok(last)
+}
+
+/// Whether any wake joined another before this time.
+pub(super) fn has_joined(db: &Connection, before: i64) -> Got<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM joined_wakes INDEXED BY joined_wakes_at WHERE at < ?)";
+    Ok(db
+        .prepare_cached(sql)?
+        .query_row([before], |row| row.get(0))?)
+}
+
+/// Forgets which wakes joined others before this time.
+pub(super) fn remove_joined(db: &Connection, before: i64, limit: usize) -> Got<()> {
+    let sql = "DELETE FROM joined_wakes WHERE run_id IN \
+        (SELECT run_id FROM joined_wakes INDEXED BY joined_wakes_at WHERE at < ? LIMIT ?)";
+    db.prepare_cached(sql)?
+        .execute(params![before, at_most(limit)])?;
+    Ok(())
+}
+
+/// Removes the deliveries up to this one.
+pub(super) fn remove_deliveries(db: &Connection, last: i64) -> Got<()> {
+    let sql = "DELETE FROM deliveries WHERE number <= ?";
+    db.prepare_cached(sql)?.execute([last])?;
+    Ok(())
+}
+
+/// The last of the dead letters' events that go: those that no cursor reaches any more.
+pub(super) fn old_letters(db: &Connection, limit: usize) -> Got<Option<i64>> {
+    let sql = "SELECT max(n) FROM (SELECT n FROM events INDEXED BY events_dead \
+        WHERE kind = 'deadLetter/added' AND n <= (SELECT pruned_to FROM meta) ORDER BY n LIMIT ?)";
+    let mut statement = db.prepare_cached(sql)?;
+    Ok(statement.query_row([at_most(limit)], |row| row.get(0))?)
+}
+
+/// Removes these events up to this one.
+pub(super) fn remove_letters(db: &Connection, last: i64) -> Got<()> {
+    let sql = "DELETE FROM events WHERE n IN (SELECT n FROM events INDEXED BY events_dead \
+        WHERE kind = 'deadLetter/added' AND n <= ?)";
+    db.prepare_cached(sql)?.execute([last])?;
     Ok(())
 }

@@ -7,16 +7,19 @@ use rusqlite::Row;
 use rusqlite::types::FromSql;
 
 use super::errors::{Got, Problem};
+use super::json;
 use crate::domain::{
-    AgentRef, CancelMark, Completion, FailKind, Failure, Outcome, PermissionPolicy, Prompt, Reason,
-    RunId, RunKind, Seq, Session, SessionId, Stop, Wall,
+    AgentRef, CancelMark, Completion, DeadLetter, DeadWhy, EventNo, FailKind, Failure, InboxEntry,
+    Keep, OnCompletion, Outcome, PermissionPolicy, Prompt, Reason, Replaced, RunId, RunKind,
+    ScheduledWake, Seq, Session, SessionId, Stop, WakeBusy, Wall,
 };
 use crate::engine::RunRow;
 use crate::store::StoredRun;
 
 /// The columns of a session, in the order in which [`session`] takes them.
 pub(super) const SESSION: &str = "id, agent_form, agent, cwd, env_names, parent, title, \
-    timeout_ms, permissions, closed, cancel_mark, created_at";
+    timeout_ms, permissions, keep, wake, heartbeat, wake_streak, hushed, closed, cancel_mark, \
+    created_at";
 
 /// The columns of a run's facts, in the order in which [`facts`] takes them.
 pub(super) const FACTS: &str = "seq, run_id, session, kind, place, notify, timeout_ms, \
@@ -28,6 +31,16 @@ pub(super) const COMPLETION: &str = "ended_at, outcome, reason, truncated, exit_
 
 /// The columns of its prompt, in the order in which [`prompt`] takes them.
 pub(super) const PROMPT: &str = "prompt_form, prompt";
+
+/// The columns of an inbox entry, in the order in which [`entry`] takes them.
+pub(super) const ENTRY: &str = "n, run_id, child, attempt, failures, weight, ended_at, replaced, \
+    replaced_count";
+
+/// The columns of a dead letter besides those of its entry, which come first, in the order in which [`dead_letter`] takes them.
+pub(super) const LETTER: &str = "parent, why, at";
+
+/// The columns of a wake that waits, in the order in which [`scheduled`] takes them.
+pub(super) const SCHEDULED: &str = "run_id, session, if_busy, only_if_pending, need, runs, facts";
 
 /// An enum whose variants have a word each.
 pub(super) trait Word: Sized + Copy {
@@ -55,7 +68,7 @@ macro_rules! words {
 }
 
 words! {
-    RunKind { Prompt = "prompt" }
+    RunKind { Prompt = "prompt", Wake = "wake" }
     PermissionPolicy { Ask = "ask", Allow = "allow", Deny = "deny" }
     Outcome {
         Completed = "completed",
@@ -74,6 +87,8 @@ words! {
         Recover = "recover",
         Stalled = "stalled",
         Agent = "agent",
+        Wake = "wake",
+        NothingPending = "nothingPending",
     }
     FailKind {
         Agent = "agent",
@@ -82,6 +97,18 @@ words! {
         Start = "start",
         IncompleteInput = "incompleteInput",
         ExitStatus = "exitStatus",
+    }
+    Keep { All = "all", LatestPerChild = "latestPerChild" }
+    DeadWhy {
+        MaxAttempts = "maxAttempts",
+        ParentPurged = "parentPurged",
+        ParentAbsent = "parentAbsent",
+    }
+    OnCompletion { Hold = "hold", Wake = "wake", LastChild = "lastChild" }
+    WakeBusy {
+        Queue = "queue",
+        Skip = "skip",
+        InterruptIfParked = "interruptIfParked",
     }
 }
 
@@ -147,6 +174,11 @@ impl<'a, 'b> Columns<'a, 'b> {
         Ok(self.row.get(index)?)
     }
 
+    /// Passes over some.
+    pub(super) fn skip(&mut self, columns: usize) {
+        self.next += columns;
+    }
+
     /// The next one, if it is not null and stands for something.
     fn parse<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> Got<Option<T>> {
         let value = self.row.get_ref(self.next)?;
@@ -170,7 +202,14 @@ impl<'a, 'b> Columns<'a, 'b> {
         value.ok_or_else(|| self.odd("null"))
     }
 
-    fn word<T: Word>(&mut self) -> Got<T> {
+    /// The next one, which stands for something.
+    pub(super) fn parse_some<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> Got<T> {
+        let value = self.parse(parse)?;
+        self.need(value)
+    }
+
+    /// The variant of an enum.
+    pub(super) fn some_word<T: Word>(&mut self) -> Got<T> {
         let word = self.parse(T::of)?;
         self.need(word)
     }
@@ -194,6 +233,12 @@ impl<'a, 'b> Columns<'a, 'b> {
 
     fn run(&mut self) -> Got<Option<RunId>> {
         self.parse(|id| RunId::parse(id).ok())
+    }
+
+    /// The position of an event.
+    pub(super) fn some_event(&mut self) -> Got<EventNo> {
+        let no = self.number()?.and_then(EventNo::new);
+        self.need(no)
     }
 
     /// A number of any size, or null.
@@ -220,39 +265,39 @@ pub(super) fn session(columns: &mut Columns<'_, '_>) -> Got<Session> {
         id,
         agent,
         cwd: columns.take()?,
-        env_names: {
-            let names = columns.parse(|names| serde_json::from_str(names).ok())?;
-            columns.need(names)?
-        },
+        env_names: columns.parse_some(json::texts_of)?,
         parent: columns.session()?,
         title: columns.take()?,
         timeout_ms: columns.number()?,
         permissions: columns.parse(PermissionPolicy::of)?,
+        keep: columns.some_word()?,
+        wake: columns.parse(json::policy_of)?,
+        heartbeat: columns.parse(json::heartbeat_of)?,
+        wake_streak: columns.take()?,
+        hushed: columns.take()?,
         closed: columns.take()?,
         mark: CancelMark::from_stored(unsigned(columns.take()?)),
         created_at: columns.wall()?,
     })
 }
 
-/// A run's facts from [`FACTS`].
+/// A run's facts from [`FACTS`]. What made a wake stands in another table: it is left absent.
 pub(super) fn facts(columns: &mut Columns<'_, '_>) -> Got<RunRow> {
     Ok(RunRow {
         seq: {
             let seq = columns.number()?.and_then(Seq::new);
             columns.need(seq)?
         },
-        id: {
-            let id = columns.run()?;
-            columns.need(id)?
-        },
+        id: columns.some_run()?,
         session: columns.some_session()?,
-        kind: columns.word()?,
+        kind: columns.some_word()?,
         place: columns.take()?,
         notify: columns.session()?,
         timeout_ms: columns.number()?,
         queue_timeout_ms: columns.number()?,
         permissions: columns.parse(PermissionPolicy::of)?,
         traceparent: columns.take()?,
+        wake: None,
         accepted_at: columns.wall()?,
         started_at: columns.take::<Option<i64>>()?.map(Wall),
         stop: columns.parse(stop_of)?,
@@ -260,13 +305,13 @@ pub(super) fn facts(columns: &mut Columns<'_, '_>) -> Got<RunRow> {
     })
 }
 
-/// A run's completion from [`COMPLETION`]; of a live one everything is null.
+/// A run's completion from [`COMPLETION`]; of a live one everything is null. What made a wake is left absent.
 pub(super) fn completion(run: &RunRow, columns: &mut Columns<'_, '_>) -> Got<Option<Completion>> {
     let Some(ended_at) = columns.take::<Option<i64>>()? else {
-        columns.next += COMPLETION.split(',').count() - 1;
+        columns.skip(COMPLETION.split(',').count() - 1);
         return Ok(None);
     };
-    let outcome = columns.word()?;
+    let outcome = columns.some_word()?;
     let reason = columns.parse(Reason::of)?;
     let truncated = columns.take()?;
     let exit_code = columns.take()?;
@@ -289,6 +334,7 @@ pub(super) fn completion(run: &RunRow, columns: &mut Columns<'_, '_>) -> Got<Opt
             .map(|(kind, message)| Failure { kind, message }),
         into: columns.run()?,
         usage: columns.take()?,
+        wake: None,
         text: columns.take()?,
         accepted_at: run.accepted_at,
         started_at: run.started_at,
@@ -316,5 +362,48 @@ pub(super) fn stored_run(columns: &mut Columns<'_, '_>) -> Got<StoredRun> {
         row,
         prompt,
         completion,
+    })
+}
+
+/// An inbox entry from [`ENTRY`].
+pub(super) fn entry(columns: &mut Columns<'_, '_>) -> Got<InboxEntry> {
+    Ok(InboxEntry {
+        no: columns.some_event()?,
+        run: columns.some_run()?,
+        child: columns.some_session()?,
+        attempt: columns.take()?,
+        failures: columns.take()?,
+        weight: columns.take()?,
+        ended_at: columns.wall()?,
+        replaced: Replaced {
+            runs: columns.parse(json::runs_of)?.unwrap_or_default(),
+            count: unsigned(columns.take()?),
+        },
+    })
+}
+
+/// A dead letter from [`ENTRY`] and [`LETTER`].
+pub(super) fn dead_letter(columns: &mut Columns<'_, '_>) -> Got<DeadLetter> {
+    Ok(DeadLetter {
+        entry: entry(columns)?,
+        parent: columns.some_session()?,
+        why: columns.some_word()?,
+        at: columns.wall()?,
+    })
+}
+
+/// A wake that waits from [`SCHEDULED`].
+pub(super) fn scheduled(columns: &mut Columns<'_, '_>) -> Got<ScheduledWake> {
+    Ok(ScheduledWake {
+        run: columns.some_run()?,
+        session: columns.some_session()?,
+        if_busy: columns.some_word()?,
+        only_if_pending: columns.take()?,
+        need: {
+            let need = usize::try_from(unsigned(columns.take()?)).ok();
+            columns.need(need)?
+        },
+        runs: columns.parse_some(json::runs_of)?,
+        facts: columns.parse_some(json::facts_of)?,
     })
 }

@@ -9,7 +9,7 @@ use super::errors::{Got, Problem};
 const APPLICATION: i64 = 0x746c_616e;
 
 /// How to get to each version from the one before it; what `PRAGMA user_version` says has been done. Never change one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Pages after which the log is folded into the database, 8 MiB: what a start after a crash has to read at most.
 const CHECKPOINT_PAGES: i64 = 2_000;
@@ -18,7 +18,7 @@ const CHECKPOINT_PAGES: i64 = 2_000;
 const LOG_BYTES: i64 = 16 << 20;
 
 /// Statements that are kept prepared; all that there are fit.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 128;
 
 /// What a life of the store begins with.
 #[derive(Debug)]

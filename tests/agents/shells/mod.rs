@@ -4,6 +4,7 @@ mod cancel;
 mod ends;
 mod finds;
 mod hostile;
+mod inbox;
 mod interrupts;
 mod jobs;
 mod leftovers;

@@ -125,6 +125,16 @@ fn stays_within(request: Request) -> Verdict {
         Request::RunList(params) => return is_a_page(params.limit(&limits), &limits),
         Request::SessionList(params) => return is_a_page(params.limit(&limits), &limits),
         Request::EventsReplay(params) => return is_a_page(params.limit(&limits), &limits),
+        Request::DeadLetterList(params) => return is_a_page(params.limit(&limits), &limits),
+        Request::InboxPeek(params) => return is_a_page(params.limit(&limits), &limits),
+        Request::Drain(params) => {
+            let max = params.max(&limits);
+            return hold(max >= 1 && max as u64 <= limits.drain, || {
+                format!("a drain of {max}")
+            });
+        }
+        Request::DeadLetterRetry(params) => params.letters().err(),
+        Request::DeadLetterPurge(params) => params.letters().err(),
         Request::Shutdown(params) => {
             let (_, timeout_ms) = params.plan(&limits);
             return hold(timeout_ms >= 1, || format!("{params:?} has no time"));
@@ -139,6 +149,10 @@ fn stays_within(request: Request) -> Verdict {
         | Request::PermissionRespond(_)
         | Request::Subscribe(_)
         | Request::AgentList
+        | Request::DrainAck(_)
+        | Request::DrainRelease(_)
+        | Request::DrainExtend(_)
+        | Request::Wake(_)
         | Request::Stats => None,
     };
     refused.map_or(Ok(()), |error| is_a_refusal(&error, Some(&json!({}))))

@@ -184,7 +184,9 @@ impl Auditor {
             Some(-32010) => &[
                 "sessionNotFound",
                 "runNotFound",
+                "deliveryNotFound",
                 "permissionNotFound",
+                "deadLetterNotFound",
                 "agentNotFound",
             ],
             Some(-32011) => &[
@@ -226,8 +228,7 @@ impl Auditor {
                         "{run} was announced before its prompt was answered"
                     ));
                 }
-                let mut ledger = self.ledger.lock().unwrap();
-                ledger.accepted.insert(run.to_owned(), session.to_owned());
+                self.ledger.lock().unwrap().accept(run, session);
             }
             "subscribe" if params["sessions"] != "all" => self.hears_less = true,
             "initialize" if params["sessions"].is_array() => self.hears_less = true,
@@ -235,17 +236,60 @@ impl Auditor {
                 self.sessions
                     .insert(result["session"]["sessionId"].to_string());
             }
+            "wake" => self.woken(params, result),
             "session/close" if params["purge"] == true => {
-                let session = text(&params["sessionId"]).to_owned();
-                self.ledger.lock().unwrap().purged.insert(session);
+                let mut ledger = self.ledger.lock().unwrap();
+                ledger.purge(text(&params["sessionId"]));
             }
-            _ => {}
+            _ => {
+                let mut ledger = self.ledger.lock().unwrap();
+                let Ledger {
+                    taken, completed, ..
+                } = &mut *ledger;
+                let faults = taken.answer(method, params, result, completed);
+                drop(ledger);
+                self.faults.extend(faults);
+            }
         }
+    }
+
+    /// A wake that became a run is as good as a prompt.
+    fn woken(&mut self, params: &Value, result: &Value) {
+        let Some(run) = result["runId"].as_str() else {
+            return;
+        };
+        let made = result["status"] == "started" || result["status"] == "queued";
+        let seen = self.runs.entry(run.to_owned()).or_default();
+        let early = made && seen.announced && !seen.answered;
+        if made || result["status"] == "scheduled" {
+            seen.answered = true;
+        }
+        if early {
+            self.fault(format!("{run} was announced before its wake was answered"));
+        }
+        if made {
+            let mut ledger = self.ledger.lock().unwrap();
+            ledger.accept(run, text(&params["sessionId"]));
+        }
+    }
+
+    /// Whether somebody asked for this run on this connection.
+    pub fn asked_for(&self, run: &str) -> bool {
+        self.runs.get(run).is_some_and(|seen| seen.answered)
     }
 
     fn notification(&mut self, method: &str, params: &Value) {
         if method == "session/changed" || method == "inbox/changed" {
             return self.session_changed(method, &params["sessionId"]);
+        }
+        if method == "wake/skipped" {
+            return;
+        }
+        if method == "deadLetter/added" {
+            let mut ledger = self.ledger.lock().unwrap();
+            let fault = ledger.taken.buried(params);
+            drop(ledger);
+            return self.faults.extend(fault);
         }
         let (Some(run), Some(session)) = (params["runId"].as_str(), params["sessionId"].as_str())
         else {
@@ -327,6 +371,7 @@ impl Auditor {
         }
         let mut ledger = self.ledger.lock().unwrap();
         let earlier = ledger.completed.insert(run.to_owned(), completion.clone());
+        ledger.taken.completed(completion);
         drop(ledger);
         if let Some(earlier) = earlier.filter(|earlier| earlier != completion) {
             self.fault(format!("two completions: {earlier} and {completion}"));

@@ -4,16 +4,20 @@
 //! a test of the framing, of the limits, of the order of events, and of "exactly one completion for every run".
 
 mod audit;
+mod family;
 mod finished;
 mod processes;
 mod reader;
 mod sidecar;
+mod taken;
 mod world;
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+#[allow(unused_imports, reason = "each for some of the tests that share this")]
+pub use family::{frame, ids, runs_of};
 pub use finished::Finished;
 pub use processes::{command_line, is_root, lives, signal};
 #[allow(unused_imports, reason = "each for some of the tests that share this")]

@@ -43,6 +43,8 @@ pub struct Mailbox {
     pub paused: bool,
     /// The other end has closed.
     pub closed: bool,
+    /// It was killed by us: it may have been in the middle of a frame.
+    pub killed: bool,
 }
 
 /// Bytes of output of one run that are kept.
@@ -134,7 +136,9 @@ impl Post {
                 Ok(Some((frame, bytes))) => mailbox.receive(&frame, bytes),
                 Ok(None) => mailbox.closed = true,
                 Err(why) => {
-                    mailbox.auditor.faults.push(why);
+                    if !mailbox.killed {
+                        mailbox.auditor.faults.push(why);
+                    }
                     mailbox.closed = true;
                 }
             }

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::{ChildStdin, Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -28,6 +28,8 @@ pub struct Sidecar {
     framing: Framing,
     post: Arc<Post>,
     stderr: Arc<Mutex<String>>,
+    /// Nothing is sent here: it ends with what the process says to people.
+    stderr_end: Receiver<()>,
     exit: Receiver<ExitStatus>,
     ended: Option<ExitStatus>,
     next: AtomicU64,
@@ -51,9 +53,11 @@ impl Sidecar {
         let (out, reader) = (child.stdout.take().unwrap(), post.clone());
         thread::spawn(move || reader.serve(out, framing));
         let stderr = Arc::new(Mutex::new(String::new()));
+        let (open, stderr_end) = mpsc::channel();
         if let Some(mut err) = child.stderr.take() {
             let said = stderr.clone();
             thread::spawn(move || {
+                let _open = open;
                 let mut piece = [0; 4096];
                 while let Ok(length @ 1..) = err.read(&mut piece) {
                     said.lock()
@@ -73,6 +77,7 @@ impl Sidecar {
             framing,
             post,
             stderr,
+            stderr_end,
             exit,
             ended: None,
             next,
@@ -102,6 +107,18 @@ impl Sidecar {
     /// What it has said to people so far.
     pub fn said(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// All that it has said to people, once it has ended.
+    pub fn all_said(&mut self) -> String {
+        self.wait_exit();
+        let end = self.stderr_end.recv_timeout(HARD_LIMIT);
+        assert_eq!(
+            end,
+            Err(RecvTimeoutError::Disconnected),
+            "its stderr stays open"
+        );
+        self.said()
     }
 
     /// What has arrived.
@@ -356,6 +373,7 @@ impl Sidecar {
 
     /// Sends it a signal.
     pub fn signal(&self, number: Signal) {
+        self.look(|mailbox| mailbox.killed |= number == Signal::KILL);
         signal(self.pid, number);
     }
 

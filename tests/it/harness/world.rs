@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::finished::Finished;
 use super::processes::{marked, wait_none_marked};
 use super::sidecar::Sidecar;
+use super::taken::Taken;
 use super::{list, text};
 
 /// What the world's sidecars have promised, over all their lives.
@@ -25,8 +26,31 @@ pub struct Ledger {
     pub completed: BTreeMap<String, Value>,
     /// Runs that a sidecar which left in order did not announce as ended: they are queued.
     pub left: BTreeSet<String>,
-    /// Sessions of which no trace may be left.
+    /// Runs of which no trace may be left.
     pub purged: BTreeSet<String>,
+    /// What was taken from inboxes.
+    pub taken: Taken,
+}
+
+impl Ledger {
+    /// A run was accepted.
+    pub fn accept(&mut self, run: &str, session: &str) {
+        self.purged.remove(run);
+        self.accepted.insert(run.to_owned(), session.to_owned());
+    }
+
+    /// A session was purged: its id and those of its runs are as good as new.
+    pub fn purge(&mut self, session: &str) {
+        let its: Vec<String> = (self.accepted.iter())
+            .filter(|(_, of)| *of == session)
+            .map(|(run, _)| run.clone())
+            .collect();
+        for run in its {
+            self.completed.remove(&run);
+            self.taken.forget(&run);
+            self.purged.insert(run);
+        }
+    }
 }
 
 /// A hermetic environment. When it goes, it checks that no process of it is left and that its books agree with the store.
@@ -228,8 +252,8 @@ fn compare(world: &World) {
         }
         auditor.leave();
     }
-    for (run, session) in &ledger.accepted {
-        if ledger.purged.contains(session) {
+    for run in ledger.accepted.keys() {
+        if ledger.purged.contains(run) {
             assert!(
                 !stored.contains_key(run),
                 "{run} of a purged session is still stored"

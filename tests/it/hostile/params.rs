@@ -8,6 +8,10 @@ use crate::harness::World;
 
 /// Every method with all that it takes. What is named is not there, so that what is right does nothing.
 fn all() -> Vec<(&'static str, Value)> {
+    [of_sessions(), of_inboxes(), of_the_rest()].concat()
+}
+
+fn of_sessions() -> Vec<(&'static str, Value)> {
     let agent = json!({
         "kind": "command", "command": ["true"], "input": "stdin", "env": {"A": "1"}, "cwd": "/", "graceMs": 1, "startMs": 1,
         "stallMs": 1, "onStall": "cancel", "permissions": "deny", "idleStopMs": 1, "prose": true,
@@ -64,6 +68,49 @@ fn all() -> Vec<(&'static str, Value)> {
             "session/wait",
             json!({"sessionId": "nobody", "until": "idle", "timeoutMs": 0}),
         ),
+    ]
+}
+
+fn of_inboxes() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "drain",
+            json!({
+                "sessionId": "nobody", "max": 1, "leaseMs": 1, "waitMs": 0, "ack": "auto",
+                "until": {"runIds": ["never"], "mode": "atLeast", "n": 1},
+            }),
+        ),
+        (
+            "drain/ack",
+            json!({"deliveryId": "never", "runIds": ["never"]}),
+        ),
+        (
+            "drain/release",
+            json!({"deliveryId": "never", "runIds": ["never"]}),
+        ),
+        ("drain/extend", json!({"deliveryId": "never", "leaseMs": 1})),
+        ("inbox/peek", json!({"sessionId": "nobody", "limit": 1})),
+        (
+            "deadLetter/list",
+            json!({"parent": "nobody", "after": "nowhere:1", "limit": 1}),
+        ),
+        (
+            "deadLetter/retry",
+            json!({"runIds": ["never"], "parent": "nobody"}),
+        ),
+        ("deadLetter/purge", json!({"runIds": ["never"]})),
+        (
+            "wake",
+            json!({
+                "sessionId": "nobody", "reason": "r", "prompt": "p", "key": "k", "runId": "never", "ifBusy": "skip",
+                "onlyIfPending": true, "when": {"runIds": ["never"], "mode": "any"},
+            }),
+        ),
+    ]
+}
+
+fn of_the_rest() -> Vec<(&'static str, Value)> {
+    vec![
         (
             "permission/respond",
             json!({"runId": "never", "requestId": "q", "optionId": "o"}),

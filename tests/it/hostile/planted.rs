@@ -49,9 +49,9 @@ while body := read():
         for _ in range(2 if broken == "completes twice" else 1):
             say(json.dumps({"jsonrpc": "2.0", "method": "run/completed", "params": run}))
         continue
-    session = {"sessionId": "s", "agent": "script", "cwd": "/", "createdAt": 0, "state": "idle", "settled": True, "queued": 0, "clients": 1,
+    session = {"sessionId": "s", "agent": "script", "cwd": "/", "createdAt": 0, "state": "idle", "settled": True, "queued": 0, "clients": 1, "wake": {"budgetLeft": 3},
         "inbox": {"pending": 0, "leased": 0}}
-    counts = ["ownerPid", "uptimeMs", "clients", "accepted", "ended", "commits", "droppedEvents", "droppedOutputBytes", "droppedLogLines"]
+    counts = ["ownerPid", "uptimeMs", "clients", "accepted", "ended", "commits", "droppedEvents", "droppedOutputBytes", "droppedLogLines", "pending", "scheduledWakes", "waiting"]
     stats = {"role": "owner", "instanceId": "toy", "sessions": {}, "runs": {}, **{name: 0 for name in counts}}
     result = stats if method == "stats" else {"session": session, "created": True, "recovered": 0}
     answer = '{"jsonrpc":"2.0","id":%s,"result":%s}' % (raw, json.dumps(result))

@@ -1,7 +1,7 @@
 //! Answers, against what is known when they are given.
 
 use turnlane::domain::terminal::LINE_BYTES;
-use turnlane::domain::{Mono, Reason, RunId, RunState, Seq, SessionId};
+use turnlane::domain::{Mono, Reason, RunId, RunKind, RunState, Seq, SessionId};
 use turnlane::engine::{Answer, Ask, CancelAsk, Fault, IfBusy, PromptAsk, Ticket, Was};
 
 use crate::clients;
@@ -14,7 +14,7 @@ use super::{Audit, Kept, broken};
 impl Audit {
     pub(super) fn answered(
         &mut self,
-        now: Mono,
+        (now, decided): (Mono, u64),
         ticket: Ticket,
         answer: Answer,
         store: &mut dyn Store,
@@ -85,6 +85,36 @@ impl Audit {
                     left,
                 },
             ) => self.stopped(completed, cancelled, left),
+            (_, answer) => self.answered_of_inbox((now, decided), &open, answer),
+        }
+    }
+
+    fn answered_of_inbox(
+        &mut self,
+        (now, decided): (Mono, u64),
+        open: &Open,
+        answer: Answer,
+    ) -> Kept {
+        match (&open.ask, answer) {
+            (Ask::Wake(_), Answer::Woken { .. }) => Ok(()),
+            (Ask::Drain(ask), Answer::Delivered(told)) => {
+                self.delivered((now, decided), open, ask, &told)
+            }
+            (Ask::Ack(ask), answer @ Answer::Acked { .. }) => {
+                self.acked((now, decided), ask, &answer)
+            }
+            (Ask::Release(ask), Answer::Released(runs)) => self.released(ask, &runs),
+            (Ask::Extend { delivery, lease_ms }, Answer::Extended(_)) => {
+                self.extended(now, delivery, *lease_ms);
+                Ok(())
+            }
+            (Ask::Retry { parent, .. }, Answer::Retried(runs)) => {
+                self.retried(parent.as_ref(), &runs)
+            }
+            (Ask::Forget(_), Answer::Forgotten(runs)) => {
+                self.forgotten(&runs);
+                Ok(())
+            }
             (ask, answer) => broken("own-answer", format!("{answer:?} for {ask:?}")),
         }
     }
@@ -110,8 +140,13 @@ impl Audit {
         if created && self.purging.get(session).is_some_and(|at| *at < open.at) {
             self.purge(session);
         }
+        // One that is closed and that nothing names any more is forgotten in time, and how often it was woken with it.
+        if created {
+            self.boxes.purge(session);
+        }
         self.purged.remove(session);
-        self.lane(session).opened = true;
+        let lane = self.lane(session);
+        (lane.opened, lane.closed) = (true, false);
     }
 
     fn repeated(&mut self, run: &RunId, seq: Seq, state: RunState) -> Kept {
@@ -155,7 +190,8 @@ impl Audit {
         book.spot = Spot::Queued;
         self.seqs.insert(seq, ask.run.clone());
         self.purged.remove(&ask.session);
-        self.lane(&ask.session).opened = true;
+        let lane = self.lane(&ask.session);
+        (lane.opened, lane.closed) = (true, false);
         Ok(())
     }
 
@@ -168,10 +204,12 @@ impl Audit {
         steered: Option<bool>,
     ) -> Kept {
         let run = ask.run.clone();
+        // The same step may have found that a wake before it has nothing to do, which is told after the answer.
+        let wakes = |book: &Book| book.kind == RunKind::Wake && book.spot == Spot::Queued;
         let unsure = self
             .runs
             .values()
-            .any(|book| book.maybe && book.ask.session == ask.session);
+            .any(|book| (book.maybe || wakes(book)) && book.ask.session == ask.session);
         let lane = self.lanes.entry(ask.session.clone()).or_default();
         if steered == Some(true) {
             let book = self.runs.get_mut(&run).expect("it was accepted");
@@ -288,7 +326,10 @@ impl Audit {
                 "closed",
                 format!("{session} is closed, and {id} is {book:?}"),
             ),
-            None => Ok(()),
+            None => {
+                self.lane(session).closed = true;
+                Ok(())
+            }
         }
     }
 
@@ -308,6 +349,13 @@ impl Audit {
             | Ask::Open(_)
             | Ask::Close { .. }
             | Ask::Respond { .. }
+            | Ask::Drain(_)
+            | Ask::Ack(_)
+            | Ask::Release(_)
+            | Ask::Extend { .. }
+            | Ask::Retry { .. }
+            | Ask::Forget(_)
+            | Ask::Wake(_)
             | Ask::Shutdown { .. } => false,
         };
         if early {
@@ -319,7 +367,7 @@ impl Audit {
 
     /// Whether a session's inbox is empty, and no run that is known to be live will change that.
     pub(super) fn owes_nothing(&self, session: &SessionId, store: &mut dyn Store) -> bool {
-        let held = (self.inboxes.get(session)).is_some_and(|inbox| !inbox.is_empty());
+        let held = (self.boxes.due.get(session)).is_some_and(|inbox| !inbox.is_empty());
         !held
             && !self.runs.iter().any(|(id, book)| {
                 let live = book.is_live() || book.maybe && book.spot == Spot::Asked;

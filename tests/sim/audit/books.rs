@@ -3,8 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use turnlane::domain::{Completion, EventNo, Mono, Reason, RunId, Seq, SessionId, Verdict};
-use turnlane::engine::{Ask, PromptAsk, Ticket};
+use turnlane::domain::{
+    Completion, EventNo, Limits, Mono, Prompt, Reason, RunId, RunKind, Seq, SessionId, Verdict,
+};
+use turnlane::engine::{Ask, IfBusy, PromptAsk, Ticket};
+use turnlane::store::Announced;
+
+use super::inbox::Inboxes;
 
 /// A promise that was not kept.
 #[derive(Debug)]
@@ -52,6 +57,10 @@ pub struct Book {
     /// Its text was for a terminal: it is never run as a prompt of its own.
     pub typed: bool,
     pub end: Option<(Arc<Completion>, EventNo)>,
+    /// What made it.
+    pub kind: RunKind,
+    /// Its agent said that it waits for an answer.
+    pub parked: bool,
 }
 
 impl Book {
@@ -70,6 +79,31 @@ impl Book {
             taken: false,
             typed: false,
             end: None,
+            kind: RunKind::Prompt,
+            parked: false,
+        }
+    }
+
+    /// A run that a wake made.
+    pub fn of_wake(session: &SessionId, run: &RunId, asked_at: u64) -> Self {
+        let ask = PromptAsk {
+            session: session.clone(),
+            run: run.clone(),
+            prior: None,
+            prompt: Prompt::Text("".into()),
+            longest_line: 0,
+            if_busy: IfBusy::Queue,
+            replaces: None,
+            timeout_ms: None,
+            queue_timeout_ms: None,
+            notify: None,
+            permissions: None,
+            traceparent: None,
+            open: None,
+        };
+        Self {
+            kind: RunKind::Wake,
+            ..Self::new(ask, asked_at)
         }
     }
 
@@ -87,6 +121,8 @@ pub struct LaneBook {
     pub mark: Option<Seq>,
     /// Opened in this life.
     pub opened: bool,
+    /// Closed, and not opened since.
+    pub closed: bool,
 }
 
 /// Whom a stop is meant for.
@@ -140,20 +176,21 @@ pub struct Open {
 #[derive(Debug)]
 pub struct Audit {
     pub(super) limit: u64,
+    pub(super) max_attempts: u64,
+    /// Milliseconds that a wake that is skipped waits at the longest.
+    pub(super) longest_pause: i64,
     pub(super) clock: u64,
     pub(super) runs: BTreeMap<RunId, Book>,
     pub(super) seqs: BTreeMap<Seq, RunId>,
     pub(super) lanes: BTreeMap<SessionId, LaneBook>,
     pub(super) open: BTreeMap<Ticket, Open>,
     pub(super) stops: Vec<StopAsk>,
-    pub(super) log: BTreeMap<EventNo, Arc<Completion>>,
+    pub(super) log: BTreeMap<EventNo, Announced>,
     pub(super) last_event: Option<EventNo>,
     pub(super) last_seq: Option<Seq>,
-    pub(super) inboxes: BTreeMap<SessionId, Vec<RunId>>,
+    pub(super) boxes: Inboxes,
     /// Purged and not opened since.
     pub(super) purged: BTreeSet<SessionId>,
-    /// Completions whose owner was purged, and whose they were.
-    pub(super) dead: BTreeMap<RunId, SessionId>,
     /// Of these a purge was asked for, at this time, and may have happened unsaid.
     pub(super) purging: BTreeMap<SessionId, u64>,
     pub(super) refused: Vec<RunId>,
@@ -168,9 +205,11 @@ pub struct Audit {
 }
 
 impl Audit {
-    pub fn new(limit: u64) -> Self {
+    pub fn new(limits: &Limits) -> Self {
         Self {
-            limit,
+            limit: limits.active_runs,
+            max_attempts: limits.max_attempts,
+            longest_pause: i64::try_from(limits.wake_burst_ms).unwrap(),
             clock: 0,
             runs: BTreeMap::new(),
             seqs: BTreeMap::new(),
@@ -180,9 +219,8 @@ impl Audit {
             log: BTreeMap::new(),
             last_event: None,
             last_seq: None,
-            inboxes: BTreeMap::new(),
+            boxes: Inboxes::default(),
             purged: BTreeSet::new(),
-            dead: BTreeMap::new(),
             purging: BTreeMap::new(),
             refused: Vec::new(),
             under_way: 0,
@@ -218,9 +256,7 @@ impl Audit {
     /// Every trace of a session goes from the books.
     pub(super) fn purge(&mut self, session: &SessionId) {
         self.lanes.remove(session);
-        for run in self.inboxes.remove(session).unwrap_or_default() {
-            self.dead.insert(run, session.clone());
-        }
+        self.boxes.purge(session);
         self.purged.insert(session.clone());
         self.purging.remove(session);
         let gone: Vec<RunId> = self
@@ -234,12 +270,15 @@ impl Audit {
         self.seqs.retain(|_, id| !gone.contains(id));
         for id in gone {
             self.runs.remove(&id);
-            self.dead.remove(&id);
-            for inbox in self.inboxes.values_mut() {
-                inbox.retain(|held| *held != id);
+            self.boxes.dead.retain(|_, (run, _)| *run != id);
+            for inbox in self.boxes.due.values_mut() {
+                inbox.retain(|_, run| *run != id);
             }
+            let of = |what: &Announced| match what {
+                Announced::Completed(completion) => completion.session == *session,
+                Announced::DeadLetter { run, .. } => *run == id,
+            };
+            self.log.retain(|_, what| !of(what));
         }
-        self.log
-            .retain(|_, completion| completion.session != *session);
     }
 }

@@ -1,10 +1,10 @@
 //! What must have survived, and what must be true once all is quiet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use turnlane::domain::{RunId, SessionId};
+use turnlane::domain::{Completion, RunId, RunKind, SessionId};
 use turnlane::engine::Ask;
-use turnlane::store::Store;
+use turnlane::store::{Announced, RunFilter, Store};
 
 use super::books::{Book, Spot};
 use super::{Audit, Kept, broken};
@@ -16,12 +16,9 @@ impl Audit {
             self.pruned(store)?;
         }
         self.leaving = None;
-        // Whether these were purged or opened again was perhaps not said.
-        let unsure: BTreeSet<SessionId> = (self.purged.iter())
-            .chain(self.purging.keys())
-            .cloned()
-            .collect();
+        let lost: Vec<Ask> = self.open.values().map(|open| open.ask.clone()).collect();
         self.forget_questions(unsaid);
+        self.learn_wakes(unsaid, store)?;
         // As a client does: everything after its cursor.
         let events = store.events(self.last_event, None, usize::MAX);
         for event in events.expect("it can be read") {
@@ -31,8 +28,20 @@ impl Audit {
                     format!("{event:?} was never announced"),
                 );
             }
-            self.completed(0, event.completion, event.no)?;
+            match event.what {
+                Announced::Completed(completion) => self.completed(0, completion, event.no)?,
+                Announced::DeadLetter {
+                    ref run,
+                    ref parent,
+                    ..
+                } => {
+                    self.last_event = Some(event.no);
+                    self.buried(run, parent)?;
+                    self.log.insert(event.no, event.what);
+                }
+            }
         }
+        self.boxes.crashed(unsaid);
         let purging = std::mem::take(&mut self.purging);
         let purged = store.snapshot().expect("it can be read").purged;
         for session in purging.into_keys().filter(|_| unsaid) {
@@ -52,11 +61,11 @@ impl Audit {
             }
         }
         if unsaid {
-            for session in unsure {
-                self.learn(&session, store)?;
-            }
+            let purged = store.snapshot().expect("it can be read").purged;
+            self.purged = purged.into_iter().collect();
         }
         self.survivors(store)?;
+        self.reconcile(&lost, unsaid, store)?;
         for book in self.runs.values_mut() {
             book.verdict = None;
         }
@@ -70,29 +79,26 @@ impl Audit {
         Ok(())
     }
 
-    /// What was purged or opened again unsaid: nothing owed to the session is lost, but only the store knows what of it is dead.
-    fn learn(&mut self, session: &SessionId, store: &mut dyn Store) -> Kept {
-        if (store.snapshot().expect("it can be read").purged).contains(session) {
-            self.purged.insert(session.clone());
-        } else {
-            self.purged.remove(session);
+    /// What the store has of wakes that nobody was told of.
+    fn learn_wakes(&mut self, unsaid: bool, store: &mut dyn Store) -> Kept {
+        let all = RunFilter {
+            limit: usize::MAX,
+            ..RunFilter::default()
+        };
+        for stored in store.runs(&all).expect("it can be read") {
+            let row = stored.row;
+            if row.kind == RunKind::Prompt || self.runs.contains_key(&row.id) {
+                continue;
+            }
+            if !unsaid {
+                return broken("said-when-durable", format!("{row:?} was never announced"));
+            }
+            let mut book = Book::of_wake(&row.session, &row.id, self.clock);
+            (book.maybe, book.unsaid, book.spot) = (true, true, Spot::Queued);
+            book.seq = Some(row.seq);
+            self.seqs.insert(row.seq, row.id.clone());
+            self.runs.insert(row.id, book);
         }
-        let held = store.inbox(session).expect("it can be read");
-        let dead: Vec<RunId> = dead_for(session, store.dead_letters().expect("it can be read"));
-        let all: BTreeSet<&RunId> = held.iter().chain(&dead).collect();
-        let inbox = self.inboxes.remove(session).unwrap_or_default();
-        let known = self.dead.iter().filter(|(_, owner)| *owner == session);
-        let due: BTreeSet<&RunId> = inbox.iter().chain(known.map(|(run, _)| run)).collect();
-        if all != due {
-            return broken(
-                "inbox",
-                format!("{session} is owed {due:?}, and has {all:?}"),
-            );
-        }
-        self.dead.retain(|_, owner| owner != session);
-        let dead = dead.into_iter().map(|run| (run, session.clone()));
-        self.dead.extend(dead);
-        self.inboxes.insert(session.clone(), held);
         Ok(())
     }
 
@@ -105,6 +111,10 @@ impl Audit {
     pub fn pruned(&mut self, store: &mut dyn Store) -> Kept {
         self.pruning = false;
         let upto = store.pruned_to().expect("it can be read");
+        let inboxes = store.snapshot().expect("it can be read").inboxes;
+        let entries = inboxes.into_iter().flat_map(|(_, entries)| entries);
+        // What a newer one took the place of is owed to nobody.
+        let replaced: BTreeSet<RunId> = entries.flat_map(|entry| entry.replaced.runs).collect();
         let mut gone: Vec<RunId> = Vec::new();
         for (id, book) in &self.runs {
             let Some((_, no)) = book.end.as_ref().filter(|_| book.spot == Spot::Ended) else {
@@ -113,12 +123,14 @@ impl Audit {
             if store.run(id).expect("it can be read").is_some() {
                 continue;
             }
-            let held = self.inboxes.values().any(|inbox| inbox.contains(id));
-            if held || self.dead.contains_key(id) || Some(*no) > upto {
+            if self.boxes.holds(*no) && !replaced.contains(id) || Some(*no) > upto {
                 return broken("prune", format!("{id} is gone: {book:?}"));
             }
             self.log.remove(no);
             gone.push(id.clone());
+        }
+        for inbox in self.boxes.due.values_mut() {
+            inbox.retain(|_, run| !gone.contains(run));
         }
         self.runs.retain(|id, _| !gone.contains(id));
         self.seqs.retain(|_, id| !gone.contains(id));
@@ -163,14 +175,14 @@ impl Audit {
                 never.push(id.clone());
                 continue;
             };
-            if book.seq.is_none() && !book.maybe {
+            if book.seq.is_none() && !book.maybe && book.kind == RunKind::Prompt {
                 return broken(
                     "refused-leaves-nothing",
                     format!("{id} is there, and was not to be"),
                 );
             }
-            if stored.completion.as_ref() != book.end.as_ref().map(|(completion, _)| &**completion)
-            {
+            let said = book.end.as_ref().map(|(completion, _)| &**completion);
+            if stored.completion.as_ref().map(told) != said.map(told) {
                 return broken(
                     "completion-is-kept",
                     format!("{:?}, and not {:?}", stored.completion, book.end),
@@ -221,7 +233,8 @@ impl Audit {
             }
         }
         for (ticket, open) in &self.open {
-            let held = |id: &SessionId| self.inboxes.get(id).is_some_and(|inbox| !inbox.is_empty());
+            let due = &self.boxes.due;
+            let held = |id: &SessionId| due.get(id).is_some_and(|inbox| !inbox.is_empty());
             let may = matches!(&open.ask, Ask::WaitSession { session, settled: true, .. } if held(session));
             let dormant = self.runs.values().any(|book| book.spot == Spot::Queued);
             if !may && !dormant {
@@ -231,47 +244,41 @@ impl Audit {
         let events = store
             .events(None, None, usize::MAX)
             .expect("it can be read");
-        let log = self
+        let completions = |what: &Announced| match what {
+            Announced::Completed(completion) => Some(told(&**completion)),
+            Announced::DeadLetter { .. } => None,
+        };
+        let found = events
+            .iter()
+            .filter_map(|event| Some((event.no, completions(&event.what)?)));
+        let said = self
             .log
             .iter()
-            .map(|(no, completion)| (*no, completion.clone()));
-        if !events
-            .into_iter()
-            .map(|event| (event.no, event.completion))
-            .eq(log)
-        {
+            .filter_map(|(no, what)| Some((*no, completions(what)?)));
+        let letters = events
+            .iter()
+            .filter(|event| completions(&event.what).is_none());
+        let unsaid = letters
+            .filter(|event| self.log.get(&event.no) != Some(&event.what))
+            .count();
+        if !found.eq(said) || unsaid > 0 {
             return broken("log-is-what-was-said", format!("{:?}", self.log));
         }
+        self.reconcile(&[], false, store)?;
         let snapshot = store.snapshot().expect("it can be read");
-        let held = snapshot.inboxes.iter().map(|(owner, _)| owner);
-        let owners: Vec<SessionId> = held.chain(self.inboxes.keys()).cloned().collect();
-        for owner in owners {
-            let (held, due) = (
-                store.inbox(&owner).expect("it can be read"),
-                self.inboxes.get(&owner).cloned().unwrap_or_default(),
-            );
-            if held != due {
-                return broken(
-                    "inbox",
-                    format!("{owner} holds {held:?} and should hold {due:?}"),
-                );
-            }
-        }
-        let letters = store.dead_letters().expect("it can be read");
-        let dead: BTreeMap<RunId, SessionId> = letters.into_iter().collect();
         let purged: BTreeSet<SessionId> = snapshot.purged.into_iter().collect();
-        if dead != self.dead || purged != self.purged {
-            let (known, gone) = (&self.dead, &self.purged);
-            return broken(
-                "dead-letters",
-                format!("{dead:?} of {purged:?}, not {known:?} of {gone:?}"),
-            );
+        if purged != self.purged {
+            let known = &self.purged;
+            return broken("purged", format!("{purged:?}, not {known:?}"));
         }
-        Ok(())
+        self.looked_at()
     }
 }
 
-fn dead_for(session: &SessionId, dead: Vec<(RunId, SessionId)>) -> Vec<RunId> {
-    let of = dead.into_iter().filter(|(_, owner)| owner == session);
-    of.map(|(run, _)| run).collect()
+/// A completion as it was told: whom it is for may change when it is put back as a dead letter.
+fn told(completion: impl std::borrow::Borrow<Completion>) -> Completion {
+    Completion {
+        notify: None,
+        ..completion.borrow().clone()
+    }
 }

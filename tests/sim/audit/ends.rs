@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use turnlane::domain::{Completion, EventNo, FailKind, Outcome, Reason, Verdict};
+use turnlane::domain::{Completion, EventNo, FailKind, Outcome, Reason, RunKind, Verdict};
+
+use turnlane::store::Announced;
 
 use super::books::{Book, Spot, Target};
 use super::{Audit, Kept, broken};
@@ -33,7 +35,7 @@ impl Audit {
                 format!("{} after {:?}", no.get(), self.last_event),
             );
         }
-        let known = book.seq.is_some() || book.maybe;
+        let known = book.seq.is_some() || book.maybe || book.kind == RunKind::Wake;
         if !known || book.seq.is_some_and(|seq| seq != completion.seq) {
             return broken("unknown-run", format!("{completion:?} for {book:?}"));
         }
@@ -55,13 +57,7 @@ impl Audit {
         book.end = Some((completion.clone(), no));
         self.seqs.insert(completion.seq, id.clone());
         self.last_event = Some(no);
-        match completion.notify.clone() {
-            Some(owner) if self.purged.contains(&owner) => {
-                self.dead.insert(id, owner);
-            }
-            Some(owner) => self.inboxes.entry(owner).or_default().push(id),
-            None => {}
-        }
+        self.owed(&completion, no);
         if let Some(leaving) = self.leaving.as_mut().filter(|one| one.since <= decided) {
             if completion.reason == Some(Reason::Shutdown) {
                 leaving.cancelled += 1;
@@ -69,7 +65,7 @@ impl Audit {
                 leaving.completed += 1;
             }
         }
-        self.log.insert(no, completion);
+        self.log.insert(no, Announced::Completed(completion));
         Ok(())
     }
 
@@ -107,6 +103,8 @@ impl Audit {
             Outcome::Cancelled => match completion.reason {
                 Some(Reason::Agent) => matches!(said, Some(Verdict::Cancelled)),
                 Some(Reason::Stalled) => !never_began,
+                Some(Reason::NothingPending) => book.kind == RunKind::Wake && !book.begun,
+                Some(Reason::Wake) => book.parked && self.boxes.interrupted(&completion.session),
                 Some(reason) => {
                     if !self.was_stopped(book, reason) {
                         return bad("nothing-later");
@@ -160,7 +158,9 @@ impl Audit {
                 Some(Target::Session(session)) => *session == book.ask.session,
                 Some(Target::Run(run)) => *run == book.ask.run,
             };
-            meant && stop.reason == reason && stop.at > book.asked_at
+            // When a wake that nobody was told of was accepted is not known.
+            let later = stop.at > book.asked_at || book.kind == RunKind::Wake && book.maybe;
+            meant && stop.reason == reason && later
         })
     }
 }

@@ -1,16 +1,19 @@
 //! The auditor: it keeps its own books and compares them with every word that is said.
 
 mod answers;
+mod asked;
 mod books;
 mod crash;
 mod ends;
+mod inbox;
 
-use turnlane::domain::{Mono, Reason, RunId, RunState, Seq, SessionId};
-use turnlane::engine::{Act, Ask, CancelAsk, IfBusy, Input, PromptAsk, Report, Ticket};
-use turnlane::store::Store;
+use turnlane::domain::{Mono, Now, Reason, RunId, RunState, Seq, SessionId};
+use turnlane::engine::{Act, Ask, Input, PromptAsk, Report};
+use turnlane::store::{Announced, Store};
 
+use crate::clients;
 pub use books::{Audit, Broken};
-use books::{Book, Leaving, Open, Spot, StopAsk, Target};
+use books::{Book, Open, Spot, StopAsk, Target};
 
 type Kept = Result<(), Broken>;
 
@@ -54,103 +57,70 @@ impl Audit {
                     }
                 }
             }
+            Input::Report {
+                seq,
+                report: Report::Parked(_),
+            } => {
+                if let Some(book) = self.seqs.get(seq).and_then(|id| self.runs.get_mut(id)) {
+                    book.parked = true;
+                }
+            }
+            Input::Left(holder) => self.boxes.left(*holder, self.clock),
             Input::Report { .. }
             | Input::Withdraw(_)
             | Input::Know { .. }
-            | Input::Released { .. }
+            | Input::Released(_)
             | Input::Clients(_)
             | Input::Tick => {}
         }
     }
 
-    fn asked(&mut self, now: Mono, ticket: Ticket, ask: &Ask) {
-        let at = self.clock;
-        let mut stop = |target: Option<Target>, reason| {
-            self.stops.push(StopAsk {
-                ticket,
-                at,
-                target,
-                reason,
-                lost: false,
-            });
-        };
-        match ask {
-            Ask::Prompt(ask) => {
-                if let Some(old) = &ask.replaces {
-                    stop(Some(Target::Run(old.clone())), Reason::Superseded);
-                } else if ask.if_busy == IfBusy::Interrupt {
-                    stop(
-                        Some(Target::Session(ask.session.clone())),
-                        Reason::Superseded,
-                    );
-                }
-                // The first that is not refused is the one that counts.
-                let of =
-                    |open: &Open| matches!(&open.ask, Ask::Prompt(other) if other.run == ask.run);
-                let again = self.open.values().any(of);
-                let book = self.runs.get_mut(&ask.run);
-                if let Some(book) =
-                    book.filter(|book| book.spot == Spot::Asked && !book.maybe && !again)
-                {
-                    book.asked_at = at;
-                    book.ask = PromptAsk::clone(ask);
-                }
-            }
-            Ask::Cancel(CancelAsk::All(session) | CancelAsk::Queued(session)) => {
-                stop(Some(Target::Session(session.clone())), Reason::Client);
-            }
-            Ask::Cancel(CancelAsk::Run { run, .. }) => {
-                stop(Some(Target::Run(run.clone())), Reason::Client)
-            }
-            Ask::Close { session, purge } => {
-                stop(
-                    Some(Target::Session(session.clone())),
-                    Reason::SessionClosed,
-                );
-                if *purge {
-                    self.purging.entry(session.clone()).or_insert(at);
-                }
-            }
-            Ask::Open(open) if open.cancel_recovered => {
-                stop(Some(Target::Session(open.session.clone())), Reason::Recover);
-            }
-            Ask::Shutdown { finish, .. } => {
-                stop(None, Reason::Shutdown);
-                self.leaving.get_or_insert(Leaving::since(at));
-                if !finish {
-                    self.stopping.get_or_insert(at);
-                }
-            }
-            Ask::Open(_) | Ask::WaitRuns { .. } | Ask::WaitSession { .. } | Ask::Respond { .. } => {
-            }
-        }
-        let ask = ask.clone();
-        self.open.insert(
-            ticket,
-            Open {
-                at,
-                asked: now,
-                ask,
-                ended: std::collections::BTreeSet::new(),
-            },
-        );
-    }
-
     /// Something is said or done, after its commit.
-    pub fn act(&mut self, now: Mono, decided: u64, act: Act, store: &mut dyn Store) -> Kept {
+    pub fn act(
+        &mut self,
+        Now { mono: now, wall }: Now,
+        decided: u64,
+        act: Act,
+        store: &mut dyn Store,
+    ) -> Kept {
         match act {
-            Act::Answer(ticket, answer) => self.answered(now, ticket, answer, store),
+            Act::Answer(ticket, answer) => self.answered((now, decided), ticket, answer, store),
             Act::Reject(ticket, fault) => self.rejected(ticket, &fault),
             Act::Changed {
                 run,
                 session,
                 state,
                 ..
-            } => self.changed(&run, &session, state),
+            } => self.changed(decided, &run, &session, state),
             Act::Completed(completion, no) => self.completed(decided, completion, no),
             Act::Begin {
-                seq, run, session, ..
-            } => self.begins(decided, seq, &run, &session),
+                seq,
+                run,
+                session,
+                wake,
+                ..
+            } => {
+                self.begins(decided, seq, &run, &session)?;
+                self.woken((now, decided), &run, &session, wake.as_deref())
+            }
+            Act::DeadLetter(letter, no) => {
+                self.dead_letter(&letter, no, self.max_attempts)?;
+                let what = Announced::DeadLetter {
+                    run: letter.entry.run.clone(),
+                    parent: letter.parent.clone(),
+                    why: letter.why,
+                };
+                self.log.insert(no, what);
+                Ok(())
+            }
+            Act::WakeSkipped {
+                session, retry_at, ..
+            } => match retry_at {
+                Some(at) if at.0 - wall.0 > self.longest_pause => {
+                    broken("retry-at", format!("{session}: {at:?}"))
+                }
+                Some(_) | None => Ok(()),
+            },
             Act::SessionChanged(_)
             | Act::InboxChanged(_)
             | Act::Steer { .. }
@@ -161,7 +131,10 @@ impl Audit {
         }
     }
 
-    fn changed(&mut self, run: &RunId, session: &SessionId, state: RunState) -> Kept {
+    fn changed(&mut self, decided: u64, run: &RunId, session: &SessionId, state: RunState) -> Kept {
+        if state == RunState::Queued && !self.runs.contains_key(run) {
+            self.wake_is_queued(decided, run, session)?;
+        }
         let Some(book) = self.runs.get_mut(run) else {
             return broken(
                 "unknown-run",
@@ -183,6 +156,19 @@ impl Audit {
             book.spot = Spot::Queued;
             self.lane(session).queue.insert(0, run.clone());
         }
+        Ok(())
+    }
+
+    /// The engine made a run by itself, or for a client's wake.
+    fn wake_is_queued(&mut self, decided: u64, run: &RunId, session: &SessionId) -> Kept {
+        let lane = self.lane(session);
+        if !lane.opened {
+            return broken("wake-opens", format!("{run} is queued in {session}"));
+        }
+        lane.queue.push(run.clone());
+        let mut book = Book::of_wake(session, run, decided);
+        book.spot = Spot::Queued;
+        self.runs.insert(run.clone(), book);
         Ok(())
     }
 
@@ -302,7 +288,22 @@ impl Audit {
                 session,
                 settled: true,
                 ..
-            } => self.is_idle(session) && self.owes_nothing(session, store),
+            } => {
+                let wakes = store.snapshot().expect("it can be read").scheduled;
+                let waits = wakes.iter().any(|wake| wake.session == *session);
+                !waits && self.is_idle(session) && self.owes_nothing(session, store)
+            }
+            Ask::Drain(ask) => {
+                let certain = ask.until.is_none() && self.leaving.is_none();
+                let certain = certain && !clients::keeps_latest(&ask.session);
+                certain && self.boxes.any_free(&ask.session)
+            }
+            Ask::Ack(_)
+            | Ask::Release(_)
+            | Ask::Extend { .. }
+            | Ask::Retry { .. }
+            | Ask::Forget(_)
+            | Ask::Wake(_) => true,
             Ask::Prompt(_) | Ask::Cancel(_) | Ask::Open(_) | Ask::Respond { .. } => true,
             Ask::Close { .. } | Ask::Shutdown { .. } => false,
         }

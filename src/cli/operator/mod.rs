@@ -1,0 +1,161 @@
+//! The commands of an operator: they ask one thing, print it, and end. Nothing is started by one that only looks.
+
+mod args;
+mod change;
+mod drain;
+mod look;
+mod show;
+mod table;
+mod wait;
+
+use std::io;
+use std::process::ExitCode;
+
+use super::args::Common;
+use super::client::{Client, INTERRUPTED, INVALID_PARAMS, NOT_FOUND, Refused};
+use super::inside::{Failed, Ready};
+use super::{CANCELLED, OURS, USAGE, ours, say};
+use crate::protocol::Word as _;
+use crate::sidecar::store_error;
+use crate::store::StoreError;
+use show::Printer;
+
+pub(super) use args::Operator;
+
+/// Exit status of what was refused.
+const REFUSED: u8 = 1;
+/// Exit status of what is not there.
+const MISSING: u8 = 3;
+
+/// Why a command did not come to its end.
+enum Trouble {
+    /// It was refused.
+    Refused(Refused),
+    /// Nobody takes what it prints.
+    Output(io::Error),
+}
+
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// How a command ends.
+type Done = Result<ExitCode, Trouble>;
+
+/// Does what was asked.
+pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
+    let ready = match Ready::new(common) {
+        Ok(ready) => ready,
+        Err(status) => return status,
+    };
+    let out = Printer::new(asked.json());
+    let mut inside = match ready.enter() {
+        Ok(inside) => inside,
+        Err(Failed::System(error)) => return ours(&error),
+        Err(Failed::Store(error)) => {
+            let refused = no_store(&error);
+            return fail(&asked, &out, &Trouble::Refused(refused));
+        }
+    };
+    let status = match asked.run(&mut inside.client, &out) {
+        Ok(status) => status,
+        Err(trouble) => fail(&asked, &out, &trouble),
+    };
+    match inside.leave() {
+        Ok(()) => status,
+        Err(error) => ours(&error),
+    }
+}
+
+impl Operator {
+    fn json(&self) -> bool {
+        match self {
+            Self::Sessions(args) => args.shown.json,
+            Self::Runs(args) => args.shown.json,
+            Self::Inbox(args) => args.shown.json,
+            Self::Drain(args) => args.shown.json,
+            Self::Wake(args) => args.shown.json,
+            Self::Cancel(args) => args.shown.json,
+            Self::Wait(args) => args.shown.json,
+            Self::DeadLetters(args) => args.json(),
+            Self::Agents(shown) => shown.json,
+        }
+    }
+
+    fn run(&self, client: &mut Client, out: &Printer) -> Done {
+        match self {
+            Self::Sessions(_) => look::sessions(client, out),
+            Self::Runs(args) => look::runs(client, out, args),
+            Self::Inbox(args) => look::inbox(client, out, args),
+            Self::Drain(args) => drain::drain(client, out, args),
+            Self::Wake(args) => change::wake(client, out, args),
+            Self::Cancel(args) => change::cancel(client, out, args),
+            Self::Wait(args) => wait::wait(client, out, args),
+            Self::DeadLetters(args) => match args.chosen() {
+                args::Chosen::List(list) => look::dead_letters(client, out, list),
+                args::Chosen::Retry(retry) => change::retry(client, out, retry),
+                args::Chosen::Purge(purge) => change::purge(client, out, purge),
+            },
+            Self::Agents(_) => look::agents(client, out),
+        }
+    }
+}
+
+/// A store that we can't have.
+fn no_store(error: &StoreError) -> Refused {
+    let error_answer = store_error(error);
+    let kind = error_answer.kind().map_or("", |kind| kind.word());
+    let message = match error {
+        StoreError::Locked { store, pid } => format!(
+            "process {} holds the store {}: ask that process, or wait for its end. This version can't reach a store through the \
+             process that holds it; a later one will",
+            // 0: it can't be told.
+            if *pid == 0 {
+                "?".to_owned()
+            } else {
+                pid.to_string()
+            },
+            store.display()
+        ),
+        StoreError::Unavailable(_)
+        | StoreError::Full(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Version { .. } => error.to_string(),
+    };
+    Refused::ours(kind, &message)
+}
+
+/// Says what is wrong, and how that is told by an exit status.
+fn fail(asked: &Operator, out: &Printer, trouble: &Trouble) -> ExitCode {
+    let refused = match trouble {
+        Trouble::Refused(refused) => refused,
+        // Whoever reads only the beginning has what it wanted.
+        Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::from(REFUSED);
+        }
+        Trouble::Output(error) => return ours(&format!("standard output: {error}")),
+    };
+    let _ = out.value(&refused.to_json());
+    if refused.kind.is_empty() || refused.kind == INTERRUPTED {
+        say(&refused.message);
+    } else {
+        say(&format!("{}: {}", refused.kind, refused.message));
+    }
+    // What `wait` exits with is a run's own, but for what no command ends with.
+    let waits = matches!(asked, Operator::Wait(_));
+    ExitCode::from(match refused.code {
+        _ if refused.kind == INTERRUPTED => CANCELLED,
+        INVALID_PARAMS => USAGE,
+        _ if waits => OURS,
+        NOT_FOUND => MISSING,
+        _ => REFUSED,
+    })
+}

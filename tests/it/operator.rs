@@ -1,0 +1,347 @@
+//! The commands for people and scripts that look after a store: what they print, what they exit with, what they leave alone.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Finished, World, list, text};
+
+/// A parent that nobody has opened in this life, and these runs of one child, whose completions are in its inbox.
+fn with_inbox(runs: &[(&str, &str)]) -> World {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("boss", "script");
+    sidecar.ok(
+        "session/open",
+        json!({"sessionId": "child", "agent": "sh", "parent": "boss"}),
+    );
+    for (run, prompt) in runs {
+        sidecar.prompt_with("child", prompt, json!({"runId": run}));
+        sidecar.completed(run);
+    }
+    sidecar.leave();
+    world
+}
+
+/// A store with one run that is queued in a session of an earlier life.
+fn with_queued() -> World {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("boss", "script");
+    sidecar.hold("boss", "a");
+    sidecar.prompt_with("boss", "say never", json!({"runId": "queued"}));
+    sidecar.leave();
+    world
+}
+
+/// A command that must end so; its output.
+fn ends(world: &World, args: &[&str], code: i32) -> Finished {
+    let finished = world.run(args);
+    assert_eq!(finished.code(), code, "{args:?}: {}", finished.err);
+    finished
+}
+
+/// The first cells of the rows below the header.
+fn first_cells(finished: &Finished) -> Vec<String> {
+    let shown = finished.text();
+    let rows = shown.lines().skip(1);
+    rows.map(|row| row.split("  ").next().unwrap().to_owned())
+        .collect()
+}
+
+fn ids(values: &[Value]) -> Vec<&str> {
+    values.iter().map(|value| text(&value["runId"])).collect()
+}
+
+#[test]
+fn a_table_shows_the_first_line_of_each_text_and_json_all_of_it() {
+    let world = with_inbox(&[("b1", "echo one; echo two"), ("b2", "exit 3")]);
+    let shown = ends(&world, &["inbox", "boss"], 0).text();
+    assert_eq!(
+        shown,
+        "RUN  SESSION  OUTCOME    EXIT  TRY  TEXT\n\
+         b1   child    completed  0     0    one…\n\
+         b2   child    failed     3     0    the command exited with code 3\n"
+    );
+    let values = ends(&world, &["inbox", "boss", "--json"], 0).json();
+    assert_eq!(ids(&values), ["b1", "b2"]);
+    assert_eq!(values[0]["text"], "one\ntwo\n");
+    let sessions = ends(&world, &["sessions"], 0).text();
+    assert_eq!(
+        sessions,
+        "SESSION  STATE    AGENT   QUEUED  INBOX  PARENT  TITLE\n\
+         boss     dormant  script  0       2      -\n\
+         child    dormant  sh      0       0      boss\n"
+    );
+    let runs = ends(&world, &["runs", "child", "--state", "ended"], 0);
+    assert_eq!(first_cells(&runs), ["b2", "b1"]);
+    let newest = ends(&world, &["runs", "--limit", "1", "--json"], 0);
+    assert_eq!(ids(&newest.json()), ["b2"]);
+    assert!(newest.err.contains("--limit"), "{}", newest.err);
+    let agents = ends(&world, &["agents"], 0);
+    assert_eq!(first_cells(&agents), ["script", "sh", "shell"]);
+}
+
+#[test]
+fn what_an_agent_says_can_not_write_to_the_terminal() {
+    let world = World::new();
+    ends(
+        &world,
+        &[
+            "run",
+            "--agent",
+            "script",
+            "--parent",
+            "boss",
+            "--",
+            "say a\u{7f}b\u{202e}c",
+        ],
+        0,
+    );
+    let shown = ends(&world, &["inbox", "boss"], 0).text();
+    assert!(shown.contains("a\u{fffd}b\u{fffd}c"), "{shown:?}");
+    let control = |c: char| c != '\n' && c.is_control();
+    assert!(!shown.chars().any(control), "{shown:?}");
+}
+
+#[test]
+fn a_drain_settles_what_it_has_printed_and_nothing_else() {
+    let world = with_inbox(&[("b1", "echo 1"), ("b2", "echo 2"), ("b3", "echo 3")]);
+    let kept = ends(&world, &["drain", "boss", "--keep", "--max", "2"], 0);
+    assert_eq!(first_cells(&kept), ["b1", "b2"]);
+    let one = ends(&world, &["drain", "boss", "--max", "1", "--json"], 0).json();
+    assert_eq!((ids(&one), &one[0]["attempt"]), (vec!["b1"], &json!(2)));
+    // Who can't take it has not taken it.
+    let mut full = world.turnlane(&["drain", "boss"]);
+    full.stdout(Stdio::from(
+        File::options().write(true).open("/dev/full").unwrap(),
+    ));
+    let full = Finished::of(full.spawn().unwrap(), b"");
+    assert_eq!(full.code(), 125, "{}", full.err);
+    let rest = ends(&world, &["drain", "boss"], 0);
+    assert_eq!(first_cells(&rest), ["b2", "b3"]);
+    let nothing = ends(&world, &["drain", "boss"], 0);
+    assert_eq!(
+        (nothing.text(), nothing.err.is_empty()),
+        (String::new(), false)
+    );
+    let in_json = ends(&world, &["drain", "boss", "--json"], 0);
+    assert_eq!((in_json.text(), &*in_json.err), (String::new(), ""));
+}
+
+#[test]
+fn a_drain_of_more_than_a_line_holds_is_one_drain() {
+    let world = World::new();
+    let mut sidecar = world.start_with(&["--durability", "relaxed"]);
+    sidecar.ok(
+        "session/open",
+        json!({"sessionId": "child", "agent": "script", "parent": "boss"}),
+    );
+    let prompt = format!("repeat 300 {}", "x".repeat(99));
+    let runs: Vec<String> = (0..9).map(|_| sidecar.prompt("child", &prompt)).collect();
+    for run in &runs {
+        sidecar.ended(run, "completed");
+    }
+    sidecar.leave();
+    let first = ends(&world, &["drain", "boss", "--max", "7", "--json"], 0).json();
+    assert_eq!(ids(&first), &runs[..7]);
+    let rest = ends(&world, &["drain", "boss"], 0);
+    assert_eq!(first_cells(&rest), &runs[7..]);
+}
+
+#[test]
+fn a_drain_waits_no_longer_than_it_may_and_takes_only_what_it_waits_for() {
+    let world = with_inbox(&[("b1", "echo 1"), ("b2", "echo 2")]);
+    let group = ends(&world, &["drain", "boss", "--until", "b2", "--json"], 0).json();
+    assert_eq!(ids(&group), ["b2"]);
+    let settled = ends(&world, &["drain", "boss", "--until", "b2"], 0);
+    assert_eq!(settled.text(), "");
+    ends(&world, &["drain", "boss"], 0);
+    let late = ends(&world, &["drain", "boss", "--wait", "50ms"], 124);
+    assert!(late.err.contains("time"), "{}", late.err);
+}
+
+#[test]
+fn a_wait_exits_as_its_runs_did() {
+    let world = with_inbox(&[("good", "echo 1"), ("bad", "exit 3")]);
+    for (args, code) in [
+        (&["wait", "good"][..], 0),
+        (&["wait", "bad"], 3),
+        (&["wait", "good", "bad"], 3),
+        (&["wait", "--any", "good", "bad"], 3),
+        (&["wait", "nobody"], 125),
+        (&["wait"], 2),
+        (&["wait", "good", "--timeout", "0s"], 2),
+    ] {
+        ends(&world, args, code);
+    }
+    let values = ends(&world, &["wait", "good", "bad", "--json"], 3).json();
+    assert_eq!(ids(&values), ["good", "bad"]);
+}
+
+#[test]
+fn a_wait_for_what_nobody_starts_says_so_or_times_out() {
+    let world = with_queued().unaudited();
+    let hopeless = ends(&world, &["wait", "queued"], 125);
+    assert!(hopeless.err.contains("sessionDormant"), "{}", hopeless.err);
+    ends(&world, &["drain", "boss", "--until", "queued"], 1);
+    let late = ends(&world, &["wait", "queued", "--timeout", "50ms"], 124);
+    assert!(late.err.contains("out of time"), "{}", late.err);
+    // None of them has touched it.
+    let cancelled = ends(&world, &["cancel", "--run", "queued", "--json"], 0).json();
+    assert_eq!(
+        list(&cancelled[0]["runs"]),
+        [json!({"runId": "queued", "was": "queued"})]
+    );
+    ends(&world, &["wait", "queued"], 130);
+}
+
+#[test]
+fn a_cancel_tells_what_it_has_cancelled() {
+    let world = with_queued().unaudited();
+    let cancelled = ends(&world, &["cancel", "boss", "--queued"], 0);
+    assert_eq!(cancelled.text(), "RUN     WAS\nqueued  queued\n");
+    let nothing = ends(&world, &["cancel", "boss"], 0);
+    assert_eq!(nothing.text(), "");
+    ends(&world, &["cancel", "--run", "nobody"], 3);
+    ends(&world, &["cancel", "boss", "--run", "queued"], 2);
+    ends(&world, &["cancel"], 2);
+}
+
+#[test]
+fn a_wake_opens_no_session() {
+    let world = with_inbox(&[("b1", "echo 1")]);
+    let skipped = ends(&world, &["wake", "boss", "--reason", "look", "--json"], 1);
+    let value = &skipped.json()[0];
+    assert_eq!(
+        (&value["status"], &value["skipped"]),
+        (&json!("skipped"), &json!("sessionDormant"))
+    );
+    assert!(skipped.err.contains("sessionDormant"), "{}", skipped.err);
+    ends(&world, &["wake", "nobody", "--reason", "look"], 3);
+    ends(&world, &["wake", "boss", "--reason", ""], 2);
+    ends(&world, &["wake", "boss"], 2);
+    assert_eq!(ends(&world, &["runs", "boss"], 0).text(), "");
+    assert_eq!(first_cells(&ends(&world, &["inbox", "boss"], 0)), ["b1"]);
+}
+
+#[test]
+fn dead_letters_are_listed_put_back_and_removed() {
+    let world = with_inbox(&[("b1", "echo 1"), ("b2", "echo 2"), ("b3", "echo 3")]);
+    let mut sidecar = world.start();
+    sidecar.ok("session/close", json!({"sessionId": "boss", "purge": true}));
+    sidecar.open("other", "script");
+    sidecar.leave();
+    let letters = ends(&world, &["dead-letters"], 0);
+    assert_eq!(first_cells(&letters), ["b1", "b2", "b3"]);
+    assert!(
+        letters.text().contains("parentPurged"),
+        "{}",
+        letters.text()
+    );
+    let of = ends(
+        &world,
+        &["dead-letters", "list", "--parent", "boss", "--json"],
+        0,
+    );
+    assert_eq!(ids(&of.json()), ["b1", "b2", "b3"]);
+    let purged = ends(&world, &["dead-letters", "purge", "b1", "--json"], 0).json();
+    assert_eq!(purged, [json!({"purged": ["b1"]})]);
+    ends(&world, &["dead-letters", "purge", "b1"], 3);
+    let back = ends(
+        &world,
+        &["dead-letters", "retry", "--all", "--parent", "other"],
+        0,
+    );
+    assert_eq!(back.text(), "RUN\nb2\nb3\n");
+    assert_eq!(ends(&world, &["dead-letters"], 0).text(), "");
+    assert_eq!(
+        first_cells(&ends(&world, &["drain", "other"], 0)),
+        ["b2", "b3"]
+    );
+    ends(&world, &["dead-letters", "retry"], 2);
+    ends(&world, &["dead-letters", "retry", "b1", "--all"], 2);
+}
+
+#[test]
+fn self_is_the_session_that_a_command_runs_in() {
+    let world = with_inbox(&[("b1", "echo 1")]);
+    let mut inside = world.turnlane(&["inbox", "self"]);
+    inside.env("TURNLANE_SESSION", "boss");
+    let inside = Finished::of(inside.spawn().unwrap(), b"");
+    assert_eq!(
+        (inside.code(), first_cells(&inside)),
+        (0, vec!["b1".to_owned()])
+    );
+    for args in [
+        &["inbox", "self"][..],
+        &["drain", "self"],
+        &["runs", "self"],
+        &["cancel", "self"],
+        &["wake", "self", "--reason", "x"],
+        &["run", "--session", "self", "--", "true"],
+        &["run", "--parent", "self", "--", "true"],
+    ] {
+        let outside = ends(&world, args, 2);
+        assert!(outside.err.contains("TURNLANE_SESSION"), "{}", outside.err);
+    }
+}
+
+#[test]
+fn a_refusal_is_told_by_its_kind_and_in_json_by_a_value() {
+    let world = World::new();
+    for (args, code, kind) in [
+        (&["inbox", "nobody"][..], 3, "sessionNotFound"),
+        (&["drain", "nobody"], 3, "sessionNotFound"),
+        (&["runs", "--state", "ill"], 2, "invalidParams"),
+    ] {
+        let finished = ends(&world, args, code);
+        assert!(finished.err.contains(kind), "{}", finished.err);
+        assert_eq!(finished.text(), "");
+        let in_json = ends(&world, &[args, &["--json"]].concat(), code).json();
+        assert_eq!(in_json[0]["error"]["data"]["kind"], kind);
+    }
+}
+
+#[test]
+fn a_store_that_another_process_holds_is_left_to_it() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("boss", "script");
+    for args in [
+        &["sessions"][..],
+        &["drain", "boss"],
+        &["wake", "boss", "--reason", "x"],
+    ] {
+        let refused = ends(&world, args, 1);
+        for word in ["storeLocked", &sidecar.pid().to_string()] {
+            assert!(refused.err.contains(word), "{}", refused.err);
+        }
+    }
+    ends(&world, &["wait", "x"], 125);
+    sidecar.leave();
+}
+
+#[test]
+fn a_command_that_looks_changes_nothing() {
+    let world = with_queued();
+    let shown = |world: &World| {
+        [&["sessions", "--json"][..], &["runs", "--json"]].map(|args| ends(world, args, 0).json())
+    };
+    let before = shown(&world);
+    for args in [
+        &["sessions"][..],
+        &["runs"],
+        &["inbox", "boss"],
+        &["dead-letters"],
+        &["agents"],
+    ] {
+        ends(&world, args, 0);
+    }
+    assert_eq!(shown(&world), before);
+    let mut sidecar = world.start();
+    sidecar.open("boss", "script");
+    sidecar.ended("queued", "completed");
+    sidecar.leave();
+}
