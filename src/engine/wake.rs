@@ -254,13 +254,13 @@ impl Engine {
     /// The agent itself said that it waits, and nothing is queued before the wake: it takes the place of the run under way. A wake
     /// that would find nothing to do stops nobody.
     pub(super) fn interrupt_parked(&mut self, session: &SessionId) {
-        let (free, _) = self.inboxes.counts(session);
         let Some(lane) = self.lanes.get(session) else {
             return;
         };
         let Turn::Parked(turning, _) = &lane.turn else {
             return;
         };
+        let (free, _) = self.inboxes.counts(session);
         let next = lane.queue.values().next();
         let Some(facts) = next.and_then(|run| run.wake.as_ref()) else {
             return;

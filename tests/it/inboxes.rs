@@ -83,6 +83,29 @@ fn a_completion_waits_for_a_parent_that_is_not_open_yet() {
 }
 
 #[test]
+fn a_parent_that_was_named_is_known_also_while_its_inbox_is_empty() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    let never = json!({"sessionId": "later"});
+    sidecar.refused("drain", never.clone(), "sessionNotFound");
+    sidecar.refused("inbox/peek", never.clone(), "sessionNotFound");
+    let parent = json!({"parent": "later"});
+    sidecar.refused("run/list", parent.clone(), "sessionNotFound");
+    sidecar.refused("deadLetter/list", parent.clone(), "sessionNotFound");
+    sidecar.child("child", "later");
+    assert_eq!(sidecar.ok("drain", never.clone())["remaining"], 0);
+    let run = sidecar.result("child", "done");
+    assert_eq!(sidecar.drain_all("later"), [run.as_str()]);
+    assert_eq!(sidecar.ok("drain", never.clone())["remaining"], 0);
+    assert_eq!(sidecar.ok("inbox/peek", never)["pending"], 0);
+    let runs = sidecar.ok("run/list", parent.clone());
+    assert_eq!(runs["runs"][0]["runId"], run, "{runs}");
+    let letters = sidecar.ok("deadLetter/list", parent);
+    assert_eq!(letters["deadLetters"], json!([]), "{letters}");
+    sidecar.leave();
+}
+
+#[test]
 fn a_purged_child_vanishes_from_every_inbox_and_its_id_is_as_good_as_new() {
     let world = World::new();
     let mut sidecar = world.start();
