@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::child::{self, now_ns};
 use crate::client::Client;
 use crate::frame::{Bench, Outcome};
+use crate::link::Link;
 use crate::measure::Probe;
 
 /// A durable accept: from the writing of a `prompt` to its answer. The session's run under way holds, so no agent starts in it.
@@ -209,5 +210,31 @@ impl Probe for Turn {
             true => Ok(took),
             false => Err(String::from_utf8_lossy(rest).into()),
         }
+    }
+}
+
+/// What a row does to the store's tables, done by nothing but SQL in a child of this role: it prepares at one line, and does it at the next.
+pub struct BareSql(Link);
+
+impl BareSql {
+    /// Starts the child with a database of this name, for so many rows.
+    pub fn start(bench: &Bench, role: &str, name: &str, rows: usize) -> Outcome<Self> {
+        let mut command = child::command(role)?;
+        command.arg(bench.path(name)).arg(rows.to_string());
+        Ok(Self(Link::start(command)?))
+    }
+}
+
+impl Probe for BareSql {
+    fn prepare(&mut self) -> Outcome<()> {
+        self.0.send("prepare\n")?;
+        self.0.line().map(drop)
+    }
+
+    fn once(&mut self) -> Outcome<Duration> {
+        let began = Instant::now();
+        self.0.send("do\n")?;
+        self.0.line()?;
+        Ok(began.elapsed())
     }
 }

@@ -8,9 +8,8 @@ use crate::bases::DurableEcho;
 use crate::child::{self, now_ns};
 use crate::client::Client;
 use crate::frame::{Bench, Goal, Line, Outcome, Unit};
-use crate::link::Link;
 use crate::measure::{Pace, Plan, Probe, in_turn};
-use crate::probes::completion;
+use crate::probes::{BareSql, completion};
 
 const QUEUED: usize = 10_000;
 
@@ -47,7 +46,7 @@ pub fn measure(bench: &Bench) -> Outcome<Vec<Line>> {
     );
     let queued = bench.scale(QUEUED);
     let mut queue = Queue::start(bench, queued)?;
-    let mut bare = BareSql::start(bench, queued)?;
+    let mut bare = BareSql::start(bench, child::SQL_CANCEL, "p11-sql", queued)?;
     let probes: [&mut dyn Probe; 2] = [&mut queue, &mut bare];
     let [figures, bases] = in_turn(bench.few(), probes)?.map(|rounds| rounds.p50());
     let what = format!("cancel of {queued} queued runs");
@@ -184,28 +183,3 @@ impl Probe for Queue {
 
 /// Prompts that are sent at a time: neither pipe fills up with them.
 const PART: usize = 100;
-
-/// The same rows, written by nothing but SQL.
-struct BareSql(Link);
-
-impl BareSql {
-    fn start(bench: &Bench, queued: usize) -> Outcome<Self> {
-        let mut command = child::command(child::SQL_CANCEL)?;
-        command.arg(bench.path("p11-sql")).arg(queued.to_string());
-        Ok(Self(Link::start(command)?))
-    }
-}
-
-impl Probe for BareSql {
-    fn prepare(&mut self) -> Outcome<()> {
-        self.0.send("fill\n")?;
-        self.0.line().map(drop)
-    }
-
-    fn once(&mut self) -> Outcome<Duration> {
-        let began = Instant::now();
-        self.0.send("cancel\n")?;
-        self.0.line()?;
-        Ok(began.elapsed())
-    }
-}

@@ -8,8 +8,8 @@ use crate::bases::DurableEcho;
 use crate::child;
 use crate::client::Client;
 use crate::frame::{Bench, Goal, Line, Outcome, Unit};
-use crate::link::Link;
 use crate::measure::{Pace, Probe, in_turn};
+use crate::probes::BareSql;
 
 const PENDING: usize = 10_000;
 
@@ -68,7 +68,7 @@ pub fn long(bench: &Bench) -> Outcome<Vec<Line>> {
 pub fn emptied(bench: &Bench) -> Outcome<Vec<Line>> {
     let pending = bench.scale(PENDING);
     let mut drained = Drained::start(bench, pending)?;
-    let mut bare = BareSql::start(bench, pending)?;
+    let mut bare = BareSql::start(bench, child::SQL_DRAIN, "p9-sql", pending)?;
     let probes: [&mut dyn Probe; 2] = [&mut drained, &mut bare];
     let [figures, bases] = in_turn(bench.few(), probes)?.map(|rounds| rounds.p50());
     let what = format!("drain and ack of {pending}");
@@ -233,31 +233,6 @@ impl Probe for Drained {
                 }
             }
         }
-        Ok(began.elapsed())
-    }
-}
-
-/// The same rows, written by nothing but SQL.
-struct BareSql(Link);
-
-impl BareSql {
-    fn start(bench: &Bench, pending: usize) -> Outcome<Self> {
-        let mut command = child::command(child::SQL_DRAIN)?;
-        command.arg(bench.path("p9-sql")).arg(pending.to_string());
-        Ok(Self(Link::start(command)?))
-    }
-}
-
-impl Probe for BareSql {
-    fn prepare(&mut self) -> Outcome<()> {
-        self.0.send("fill\n")?;
-        self.0.line().map(drop)
-    }
-
-    fn once(&mut self) -> Outcome<Duration> {
-        let began = Instant::now();
-        self.0.send("drain\n")?;
-        self.0.line()?;
         Ok(began.elapsed())
     }
 }
