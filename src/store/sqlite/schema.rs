@@ -82,20 +82,20 @@ fn settings(db: &Connection, durability: Durability) -> Got<()> {
     set(db, "secure_delete", true)
 }
 
+/// All steps are one transaction: a database is what it was, or what this turnlane makes of it, and waits for the disk once.
 fn migrate(db: &mut Connection, from: i64) -> Got<()> {
     let done = usize::try_from(from).unwrap_or_default();
-    for (index, steps) in MIGRATIONS.iter().enumerate().skip(done) {
-        let step = db.transaction()?;
-        step.execute_batch(steps)?;
+    let steps = db.transaction()?;
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        steps.execute_batch(step)?;
         if index == 0 {
-            set(&step, "application_id", APPLICATION)?;
+            set(&steps, "application_id", APPLICATION)?;
             let id = uuid::Uuid::now_v7().to_string();
-            step.execute("INSERT INTO meta (one, store_id) VALUES (1, ?)", [id])?;
+            steps.execute("INSERT INTO meta (one, store_id) VALUES (1, ?)", [id])?;
         }
-        set(&step, "user_version", index as i64 + 1)?;
-        step.commit()?;
+        set(&steps, "user_version", index as i64 + 1)?;
     }
-    Ok(())
+    Ok(steps.commit()?)
 }
 
 fn begin_life(db: &mut Connection) -> Got<Life> {
