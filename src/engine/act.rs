@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::input::Ticket;
 use crate::domain::Question;
 use crate::domain::{
-    Completion, DeadLetter, DeliveryId, EventNo, Replaced, RunId, RunState, Seq, SessionId, Skip,
-    WakeFacts, Wall,
+    Completion, DeadLetter, DeliveryId, EventNo, Replaced, RunId, RunState, Seq, SessionId,
+    SessionState, Skip, WakeFacts, Wall,
 };
 
 /// One thing to do in the world.
@@ -132,10 +132,17 @@ pub enum Answer {
     },
     /// The session is closed and its processes are gone.
     Closed(SessionId),
-    /// The wait is over.
+    /// The wait for runs is over.
     Waited {
         /// Whether its time was over first.
         timed_out: bool,
+    },
+    /// The wait for a session is over.
+    WaitedFor {
+        /// Whether its time was over first.
+        timed_out: bool,
+        /// The session's state when this was decided; absent once it is purged.
+        state: Option<SessionState>,
     },
     /// Completions were taken, or there was nothing to take.
     Delivered(Box<Delivery>),

@@ -199,7 +199,7 @@ impl Engine {
                 Alarm::Permission(seq) => self.nobody_answered(seq),
                 Alarm::Wait(ticket) => {
                     if !self.drain_is_over(ticket) {
-                        self.wait_is_over(ticket, true);
+                        self.waited_too_long(ticket);
                     }
                 }
                 Alarm::Lease(delivery) => self.lease_is_over(&delivery),
@@ -225,92 +225,6 @@ impl Engine {
         }
         self.shutdown_progress();
         self.check();
-    }
-
-    fn wait_runs(
-        &mut self,
-        from: Ticket,
-        mut pending: Vec<RunId>,
-        need: usize,
-        timeout_ms: Option<u64>,
-    ) {
-        let named = pending.len();
-        pending.retain(|run| self.ids.contains_key(run));
-        let need = need.saturating_sub(named - pending.len());
-        if need == 0 || timeout_ms == Some(0) {
-            return self.out.act(Act::Answer(
-                from,
-                Answer::Waited {
-                    timed_out: need != 0,
-                },
-            ));
-        }
-        self.waits.add_runs(from, pending, need);
-        self.set_wait_alarm(from, timeout_ms);
-    }
-
-    fn wait_session(
-        &mut self,
-        from: Ticket,
-        session: SessionId,
-        settled: bool,
-        timeout_ms: Option<u64>,
-    ) -> Result<(), Fault> {
-        let Some(lane) = self.lanes.get(&session) else {
-            return Err(Fault::SessionNotFound(session));
-        };
-        let quiet = if settled {
-            self.is_settled(lane)
-        } else {
-            lane.is_idle()
-        };
-        if quiet || timeout_ms == Some(0) {
-            self.out
-                .act(Act::Answer(from, Answer::Waited { timed_out: !quiet }));
-        } else {
-            self.waits.add_session(from, session, settled);
-            self.set_wait_alarm(from, timeout_ms);
-        }
-        Ok(())
-    }
-
-    fn set_wait_alarm(&mut self, from: Ticket, timeout_ms: Option<u64>) {
-        if let Some(ms) = timeout_ms {
-            self.timers
-                .set(Alarm::Wait(from), self.now.mono.plus_ms(ms));
-        }
-    }
-
-    fn wait_is_over(&mut self, ticket: Ticket, timed_out: bool) {
-        self.waits.remove(ticket);
-        self.timers.clear(Alarm::Wait(ticket));
-        self.out
-            .act(Act::Answer(ticket, Answer::Waited { timed_out }));
-    }
-
-    fn answer_session_waits(&mut self, session: &SessionId) {
-        if !self.waits.watches(session) {
-            return;
-        }
-        let (idle, settled) = self
-            .lanes
-            .get(session)
-            .map_or((true, true), |lane| (lane.is_idle(), self.is_settled(lane)));
-        if idle {
-            for ticket in self.waits.quiet(session, settled) {
-                self.wait_is_over(ticket, false);
-            }
-        }
-    }
-
-    /// A client gives up a wait; nothing was taken for it. What takes effect at once (a close, a shutdown) can't be given up: it is
-    /// answered when it is done.
-    fn withdraw(&mut self, ticket: Ticket) {
-        let drained = self.drains.remove(ticket).is_some();
-        if self.waits.remove(ticket) || drained {
-            self.timers.clear(Alarm::Wait(ticket));
-            self.out.act(Act::Reject(ticket, Fault::Withdrawn));
-        }
     }
 
     fn is_settled(&self, lane: &Lane) -> bool {

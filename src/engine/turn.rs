@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::act::Act;
+use super::act::{Act, Answer};
 use super::input::Report;
 use super::lane::{Lane, Turn, Turning};
 use super::timers::Alarm;
@@ -328,7 +328,10 @@ impl Engine {
             Waiter::Wake(run) => self.scheduled.ripen(&run),
             Waiter::Ticket(ticket) => match self.drains.ripen(ticket) {
                 Some(session) => Some(session),
-                None => return self.wait_is_over(ticket, false),
+                None => {
+                    let timed_out = false;
+                    return self.wait_is_over(ticket, Answer::Waited { timed_out });
+                }
             },
         };
         if let Some(session) = session {

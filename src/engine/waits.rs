@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Engine;
+use super::act::{Act, Answer, Fault};
 use super::input::Ticket;
+use super::lane::Lane;
+use super::timers::Alarm;
 use crate::domain::{RunId, SessionId};
 
 /// Who waits for runs to end.
@@ -110,6 +114,11 @@ impl Waits {
         self.sessions.contains_key(session)
     }
 
+    /// The session that this ticket waits for, if it waits for one.
+    fn session_of(&self, ticket: Ticket) -> Option<&SessionId> {
+        self.by_ticket.get(&ticket)
+    }
+
     /// Ends a wait; `false` if there is none.
     pub(super) fn remove(&mut self, waiter: impl Into<Waiter>) -> bool {
         let waiter = waiter.into();
@@ -142,5 +151,105 @@ impl Waits {
     /// How many questions wait.
     pub(super) fn len(&self) -> usize {
         self.groups.len() + self.by_ticket.len()
+    }
+}
+
+impl Engine {
+    pub(super) fn wait_runs(
+        &mut self,
+        from: Ticket,
+        mut pending: Vec<RunId>,
+        need: usize,
+        timeout_ms: Option<u64>,
+    ) {
+        let named = pending.len();
+        pending.retain(|run| self.ids.contains_key(run));
+        let need = need.saturating_sub(named - pending.len());
+        if need == 0 || timeout_ms == Some(0) {
+            let timed_out = need != 0;
+            return self.wait_is_over(from, Answer::Waited { timed_out });
+        }
+        self.waits.add_runs(from, pending, need);
+        self.set_wait_alarm(from, timeout_ms);
+    }
+
+    pub(super) fn wait_session(
+        &mut self,
+        from: Ticket,
+        session: SessionId,
+        settled: bool,
+        timeout_ms: Option<u64>,
+    ) -> Result<(), Fault> {
+        let Some(lane) = self.lanes.get(&session) else {
+            return Err(Fault::SessionNotFound(session));
+        };
+        let quiet = if settled {
+            self.is_settled(lane)
+        } else {
+            lane.is_idle()
+        };
+        if quiet || timeout_ms == Some(0) {
+            let answer = self.waited_for(&session, !quiet);
+            self.wait_is_over(from, answer);
+        } else {
+            self.waits.add_session(from, session, settled);
+            self.set_wait_alarm(from, timeout_ms);
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_wait_alarm(&mut self, from: Ticket, timeout_ms: Option<u64>) {
+        if let Some(ms) = timeout_ms {
+            self.timers
+                .set(Alarm::Wait(from), self.now.mono.plus_ms(ms));
+        }
+    }
+
+    /// A session as it is at this moment: what the same batch does to it later is told to nobody who waited for less.
+    fn waited_for(&self, session: &SessionId, timed_out: bool) -> Answer {
+        // INVARIANT: a lane that somebody waits for goes only when its session is purged.
+        let state = self.lanes.get(session).map(Lane::state);
+        Answer::WaitedFor { timed_out, state }
+    }
+
+    pub(super) fn wait_is_over(&mut self, ticket: Ticket, answer: Answer) {
+        self.waits.remove(ticket);
+        self.timers.clear(Alarm::Wait(ticket));
+        self.out.act(Act::Answer(ticket, answer));
+    }
+
+    pub(super) fn waited_too_long(&mut self, ticket: Ticket) {
+        let timed_out = true;
+        let answer = match self.waits.session_of(ticket) {
+            Some(session) => self.waited_for(session, timed_out),
+            None => Answer::Waited { timed_out },
+        };
+        self.wait_is_over(ticket, answer);
+    }
+
+    pub(super) fn answer_session_waits(&mut self, session: &SessionId) {
+        if !self.waits.watches(session) {
+            return;
+        }
+        let (idle, settled) = self
+            .lanes
+            .get(session)
+            .map_or((true, true), |lane| (lane.is_idle(), self.is_settled(lane)));
+        if idle {
+            for ticket in self.waits.quiet(session, settled) {
+                let answer = self.waited_for(session, false);
+                self.wait_is_over(ticket, answer);
+            }
+        }
+    }
+
+    /// A client gives up a wait; nothing was taken for it. What takes effect at once (a close, a shutdown) can't be given up: it is
+    /// answered when it is done.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) {
+        let drained = self.drains.remove(ticket).is_some();
+        if self.waits.remove(ticket) || drained {
+            self.timers.clear(Alarm::Wait(ticket));
+            self.out.act(Act::Reject(ticket, Fault::Withdrawn));
+        }
     }
 }

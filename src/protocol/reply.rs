@@ -130,7 +130,7 @@ pub enum Incomplete {
         /// How many runs were found queued.
         recovered: usize,
     },
-    /// A wait is over: the records of its runs, or its session's state, are missing.
+    /// A wait for runs is over: their records are missing.
     Waited {
         /// Whether its time was over first.
         timed_out: bool,
@@ -186,6 +186,9 @@ impl Reply {
             }),
             Answer::Closed(session_id) => Ok(Self::SessionClose(SessionCloseResult { session_id })),
             Answer::Waited { timed_out } => Err(Incomplete::Waited { timed_out }),
+            Answer::WaitedFor { timed_out, state } => {
+                Ok(Self::SessionWait(WaitResult { timed_out, state }))
+            }
             Answer::Delivered(delivery) => Err(Incomplete::Delivered(delivery)),
             Answer::Acked {
                 settled,

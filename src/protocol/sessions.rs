@@ -266,7 +266,7 @@ impl Params for SessionWaitParams {}
 pub struct WaitResult {
     /// Whether the time was over first.
     pub timed_out: bool,
-    /// The session's state now.
+    /// The session's state when the wait was over, whatever was asked after it; absent if the session was purged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<SessionState>,
 }

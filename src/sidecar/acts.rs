@@ -237,9 +237,6 @@ impl Core {
             (Incomplete::Waited { timed_out }, Shape::Runs(runs)) => {
                 self.waited(&runs, timed_out)?
             }
-            (Incomplete::Waited { timed_out }, Shape::Session(session)) => {
-                self.session_waited(&session, timed_out)?
-            }
             (Incomplete::Delivered(delivery), Shape::Drain(waited)) => {
                 self.delivered(*delivery, waited)?
             }

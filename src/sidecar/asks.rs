@@ -172,11 +172,11 @@ impl Core {
             }) => {
                 self.know(&session, batch)?;
                 let ask = Ask::WaitSession {
-                    session: session.clone(),
+                    session,
                     settled: until == Until::Settled,
                     timeout_ms,
                 };
-                Way::Ask(Box::new(ask), Shape::Session(session))
+                Way::Ask(Box::new(ask), Shape::Plain)
             }
             Request::PermissionRespond(params) => {
                 Way::Ask(Box::new(self.respond(params)?), Shape::Plain)

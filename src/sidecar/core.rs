@@ -102,8 +102,6 @@ pub(crate) enum Shape {
     Open(ConnId, Env, Option<Box<SessionRecord>>),
     /// The records of these runs.
     Runs(Vec<RunId>),
-    /// The state of this session.
-    Session(SessionId),
     /// The completions that were taken; whether it was asked to wait for them.
     Drain(bool),
     /// The dead letters that something was done to; whether there are more of those that were meant.

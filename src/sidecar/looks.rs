@@ -10,8 +10,7 @@ use crate::protocol::{
     EventContent, EventView, EventsReplayParams, InboxView, InitializeResult, PROTOCOL_VERSION,
     ReplayResult, Reply, Request, Role, RpcError, RunListParams, RunListResult, RunOutputParams,
     RunOutputResult, RunRecord, RunUnderWay, RunWaitResult, ServerInfo, SessionListParams,
-    SessionListResult, SessionNow, SessionRecord, StatsResult, SubscribeParams, WaitResult, Word,
-    pieces,
+    SessionListResult, SessionNow, SessionRecord, StatsResult, SubscribeParams, Word, pieces,
 };
 use crate::store::{Announced, Durability, RunFilter, StoreError, StoredEvent, StoredRun};
 
@@ -379,15 +378,5 @@ impl Core {
         let mut result = RunWaitResult::fitted(records, timed_out);
         result.more = (result.runs.len() < runs.len()).then_some(true);
         Ok(Reply::RunWait(result))
-    }
-
-    /// The answer to `session/wait`.
-    pub(crate) fn session_waited(
-        &mut self,
-        session: &SessionId,
-        timed_out: bool,
-    ) -> Result<Reply, StoreError> {
-        let state = self.session_record(session)?.map(|record| record.state);
-        Ok(Reply::SessionWait(WaitResult { timed_out, state }))
     }
 }

@@ -318,6 +318,32 @@ fn shown(value: rusqlite::types::ValueRef<'_>) -> String {
 }
 
 #[test]
+fn a_wait_tells_the_state_that_ended_it_and_none_of_later() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("s", "script");
+    let idle = json!({"sessionId": "s", "until": "idle"});
+    let look = json!({"sessionId": "s", "until": "idle", "timeoutMs": 0});
+    let hold = json!({"sessionId": "s", "prompt": "hold a", "runId": "r"});
+    let cancel = json!({"sessionId": "s"});
+    // In one write, so that all of it is decided before anything is said.
+    let asked = sidecar.send_all(&[
+        ("session/wait", idle.clone()),
+        ("prompt", hold),
+        ("session/wait", look),
+        ("session/wait", idle),
+        ("cancel", cancel),
+        ("session/close", json!({"sessionId": "s"})),
+    ]);
+    let waited = |at: usize| sidecar.answer(&asked[at]).unwrap();
+    assert_eq!(waited(0), json!({"timedOut": false, "state": "idle"}));
+    assert_eq!(waited(2), json!({"timedOut": true, "state": "starting"}));
+    assert_eq!(waited(3)["timedOut"], false);
+    sidecar.ended("r", "cancelled");
+    sidecar.leave();
+}
+
+#[test]
 fn a_session_can_be_waited_for() {
     let world = World::new();
     let mut sidecar = world.start();

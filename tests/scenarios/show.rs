@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use turnlane::domain::{Completion, DeliveryId, EventNo, Outcome, RunId, RunState, Seq, Stop};
+use turnlane::domain::{
+    Completion, DeliveryId, EventNo, Outcome, RunId, RunState, Seq, SessionState, Stop,
+};
 use turnlane::engine::{
     Act, Answer, Carried, Delivered, Delivery, Destination, Ticket, WakeStatus, Was, Write,
 };
@@ -430,6 +432,7 @@ fn answer_text(answer: &Answer) -> String {
         Answer::Closed(session) => format!("{session} is closed"),
         Answer::Waited { timed_out: true } => "time is over".to_owned(),
         Answer::Waited { timed_out: false } => "it has happened".to_owned(),
+        Answer::WaitedFor { timed_out, state } => waited_text(*timed_out, *state),
         Answer::Delivered(_)
         | Answer::Acked { .. }
         | Answer::Released(_)
@@ -445,6 +448,18 @@ fn answer_text(answer: &Answer) -> String {
         } => {
             format!("stopped: {completed} completed, {cancelled} cancelled, {left} left")
         }
+    }
+}
+
+fn waited_text(timed_out: bool, found: Option<SessionState>) -> String {
+    let over = if timed_out {
+        "time is over"
+    } else {
+        "it has happened"
+    };
+    match found {
+        Some(found) => format!("{over}: {}", format!("{found:?}").to_lowercase()),
+        None => over.to_owned(),
     }
 }
 

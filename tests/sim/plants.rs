@@ -100,9 +100,7 @@ impl Machine for Planted {
                     .cloned();
                 decided.acts.extend(twice);
             }
-            Bug::ForgetsWaits => decided
-                .acts
-                .retain(|act| !matches!(act, Act::Answer(_, Answer::Waited { timed_out: false }))),
+            Bug::ForgetsWaits => decided.acts.retain(|act| !ends_wait(act)),
             Bug::CancelHitsLaterPrompt => {
                 if let Some(run) = later {
                     let from = Ticket(u64::MAX);
@@ -147,6 +145,20 @@ impl Machine for Planted {
     fn deadline(&self) -> Option<Mono> {
         self.engine.deadline().filter(|_| !self.skipped)
     }
+}
+
+fn ends_wait(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::Answer(
+            _,
+            Answer::Waited { timed_out: false }
+                | Answer::WaitedFor {
+                    timed_out: false,
+                    ..
+                }
+        )
+    )
 }
 
 /// What else was decided, without what was said to its asker.

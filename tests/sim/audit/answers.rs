@@ -63,9 +63,10 @@ impl Audit {
                 Ok(())
             }
             (
-                Ask::WaitRuns { timeout_ms, .. } | Ask::WaitSession { timeout_ms, .. },
+                Ask::WaitRuns { timeout_ms, .. },
                 Answer::Waited { timed_out },
-            ) => {
+            )
+            | (Ask::WaitSession { timeout_ms, .. }, Answer::WaitedFor { timed_out, .. }) => {
                 if timed_out {
                     let late = timeout_ms.is_some_and(|ms| now.since_ms(open.asked) >= ms);
                     return if late {
