@@ -1,10 +1,14 @@
 //! Bugs that real systems have had, planted at the seams: each must be caught, or the auditor sleeps.
 
+mod lies;
+
 use std::collections::BTreeSet;
 
 use turnlane::domain::{AgentRef, Limits, Mono, Now, Outcome, Reason, RunState, Seq, SessionId};
 use turnlane::engine::{Act, Answer, Ask, CancelAsk, Delivered, Input, Snapshot, Ticket, Write};
 use turnlane::store::{MemoryStore, Plant};
+
+use lies::Lie;
 
 use crate::clients;
 use crate::rng::Rng;
@@ -35,6 +39,7 @@ enum Bug {
     HandsOutTwice,
     AttemptStays,
     DiesTooEarly,
+    Lies(Lie),
 }
 
 /// The engine with a bug at its seams.
@@ -85,6 +90,7 @@ impl Machine for Planted {
             Bug::WakeOpens => before = self.open_for_wake(now, &input),
             Bug::BudgetIsIgnored => no_budget(&mut input),
             Bug::LeaseIsNeverReturned => forgets = hold_for_ever(&mut input),
+            Bug::Lies(lie) => lie.misread(&mut input),
             _ => {}
         }
         let mut decided = self.engine.step(now, input);
@@ -130,6 +136,7 @@ impl Machine for Planted {
                 before.acts.append(&mut decided.acts);
                 decided = before;
             }
+            Bug::Lies(lie) => lie.tell(&mut decided),
             Bug::LeaseIsNeverReturned
             | Bug::BudgetIsIgnored
             | Bug::BudgetIsNotReset
@@ -407,7 +414,7 @@ caught! {
     a_recovery_that_announces_nothing_is_caught: engine_with(Bug::SaysNothingOfRecovery) => "recovery-pays";
     a_lost_commit_is_caught: store_with(Plant::LosesLastCommit) => "completion-is-kept" | "interrupted" | "accepted-is-kept";
     an_ack_that_forgets_one_is_caught: engine_with(Bug::AckForgetsOne) => "acknowledged-is-gone";
-    a_lease_that_is_never_returned_is_caught: engine_with(Bug::LeaseIsNeverReturned) => "all-is-delivered" | "inbox" | "wait-is-answered" | "release" | "ack";
+    a_lease_that_is_never_returned_is_caught: engine_with(Bug::LeaseIsNeverReturned) => "all-is-delivered" | "inbox" | "wait-is-answered" | "release" | "ack" | "counts";
     a_wake_that_opens_a_session_is_caught: engine_with(Bug::WakeOpens) => "wake-opens";
     a_budget_that_is_ignored_is_caught: engine_with(Bug::BudgetIsIgnored) => "budget";
     a_budget_that_a_prompt_does_not_reset_is_caught: engine_with(Bug::BudgetIsNotReset) => "looked-at";
@@ -415,6 +422,18 @@ caught! {
     a_completion_in_two_deliveries_is_caught: engine_with(Bug::HandsOutTwice) => "one-delivery";
     an_attempt_that_does_not_rise_is_caught: engine_with(Bug::AttemptStays) => "attempt-rises";
     a_dead_letter_that_comes_too_early_is_caught: engine_with(Bug::DiesTooEarly) => "dead-letters";
+    a_wait_that_tells_a_later_state_is_caught: engine_with(Bug::Lies(Lie::WaitTellsALaterState)) => "wait-state";
+    a_drain_that_counts_what_it_took_as_the_rest_is_caught: engine_with(Bug::Lies(Lie::RemainingCountsTheTaken)) => "counts";
+    a_drain_that_counts_its_own_as_others_is_caught: engine_with(Bug::Lies(Lie::LeasedCountsItsOwn)) => "counts";
+    a_queued_wake_that_is_said_to_have_started_is_caught: engine_with(Bug::Lies(Lie::SaysThatItStarted)) => "woken";
+    a_started_wake_that_is_said_to_be_queued_is_caught: engine_with(Bug::Lies(Lie::SaysThatItIsQueued)) => "woken" | "first-is-not-delayed" | "repeat";
+    a_wake_that_joins_another_key_is_caught: engine_with(Bug::Lies(Lie::JoinsAnyKey)) => "coalesced";
+    a_skip_for_another_reason_is_caught: engine_with(Bug::Lies(Lie::SkipsForOneReason)) => "skipped";
+    a_skip_without_its_time_is_caught: engine_with(Bug::Lies(Lie::SkipsWithoutATime)) => "skipped";
+    a_wake_before_its_runs_have_ended_is_caught: engine_with(Bug::Lies(Lie::WakesBeforeItsRunsEnd)) => "scheduled" | "skipped";
+    a_wake_for_nothing_is_caught: engine_with(Bug::Lies(Lie::WakesForNothing)) => "skipped";
+    a_wake_of_the_busy_is_caught: engine_with(Bug::Lies(Lie::WakesTheBusy)) => "skipped";
+    a_wake_that_waits_too_long_is_caught: engine_with(Bug::Lies(Lie::WaitsTooLong)) => "scheduled";
     a_settled_completion_that_stays_on_disk_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Settle(..)))) => "acknowledged-is-gone" | "inbox";
     an_attempt_that_is_not_written_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Deliver(_)))) => "attempt-rises";
     a_purge_that_leaves_traces_is_caught: store_with(Plant::Drops(|write| matches!(write, Write::Bury(..)))) => "dead-letters" | "inbox" | "log-is-what-was-said";

@@ -1,12 +1,13 @@
 //! Answers, against what is known when they are given.
 
 use turnlane::domain::terminal::LINE_BYTES;
-use turnlane::domain::{Mono, Reason, RunId, RunKind, RunState, Seq, SessionId};
+use turnlane::domain::{Mono, Now, Reason, RunId, RunKind, RunState, Seq, SessionId, SessionState};
 use turnlane::engine::{Answer, Ask, CancelAsk, Fault, IfBusy, PromptAsk, Ticket, Was};
 
 use crate::clients;
 
 use super::books::{Book, Open, Spot};
+use super::wakes::Woken;
 use turnlane::store::Store;
 
 use super::{Audit, Kept, broken};
@@ -14,7 +15,7 @@ use super::{Audit, Kept, broken};
 impl Audit {
     pub(super) fn answered(
         &mut self,
-        (now, decided): (Mono, u64),
+        (now, decided): (Now, u64),
         ticket: Ticket,
         answer: Answer,
         store: &mut dyn Store,
@@ -62,20 +63,14 @@ impl Audit {
                 }
                 Ok(())
             }
-            (
-                Ask::WaitRuns { timeout_ms, .. },
-                Answer::Waited { timed_out },
-            )
-            | (Ask::WaitSession { timeout_ms, .. }, Answer::WaitedFor { timed_out, .. }) => {
-                if timed_out {
-                    let late = timeout_ms.is_some_and(|ms| now.since_ms(open.asked) >= ms);
-                    return if late {
-                        Ok(())
-                    } else {
-                        broken("wait-lasts", format!("{open:?} at {now:?}"))
-                    };
+            (Ask::WaitRuns { timeout_ms, .. }, Answer::Waited { timed_out }) => {
+                self.wait_is_over(now.mono, &open, *timeout_ms, timed_out, store)
+            }
+            (Ask::WaitSession { timeout_ms, .. }, Answer::WaitedFor { timed_out, state }) => {
+                if !timed_out && state.is_some_and(is_busy) {
+                    return broken("wait-state", format!("{state:?} for {open:?}"));
                 }
-                self.waited(&open, store)
+                self.wait_is_over(now.mono, &open, *timeout_ms, timed_out, store)
             }
             (Ask::Respond { .. }, Answer::Responded) => Ok(()),
             (
@@ -92,21 +87,35 @@ impl Audit {
 
     fn answered_of_inbox(
         &mut self,
-        (now, decided): (Mono, u64),
+        (now, decided): (Now, u64),
         open: &Open,
         answer: Answer,
     ) -> Kept {
         match (&open.ask, answer) {
-            (Ask::Wake(_), Answer::Woken { .. }) => Ok(()),
+            (
+                Ask::Wake(ask),
+                Answer::Woken {
+                    status,
+                    run,
+                    retry_at,
+                },
+            ) => {
+                let told = Woken {
+                    status,
+                    run,
+                    retry_at,
+                };
+                self.told_of_wake(now, decided, (open, ask), &told)
+            }
             (Ask::Drain(ask), Answer::Delivered(told)) => {
-                self.delivered((now, decided), open, ask, &told)
+                self.delivered((now.mono, decided), open, ask, &told)
             }
             (Ask::Ack(ask), answer @ Answer::Acked { .. }) => {
-                self.acked((now, decided), ask, &answer)
+                self.acked((now.mono, decided), ask, &answer)
             }
             (Ask::Release(ask), Answer::Released(runs)) => self.released(ask, &runs),
             (Ask::Extend { delivery, lease_ms }, Answer::Extended(_)) => {
-                self.extended(now, delivery, *lease_ms);
+                self.extended(now.mono, delivery, *lease_ms);
                 Ok(())
             }
             (Ask::Retry { parent, .. }, Answer::Retried(runs)) => {
@@ -334,6 +343,25 @@ impl Audit {
         }
     }
 
+    fn wait_is_over(
+        &mut self,
+        now: Mono,
+        open: &Open,
+        timeout_ms: Option<u64>,
+        timed_out: bool,
+        store: &mut dyn Store,
+    ) -> Kept {
+        if !timed_out {
+            return self.waited(open, store);
+        }
+        let late = timeout_ms.is_some_and(|ms| now.since_ms(open.asked) >= ms);
+        if late {
+            Ok(())
+        } else {
+            broken("wait-lasts", format!("{open:?} at {now:?}"))
+        }
+    }
+
     fn waited(&mut self, open: &Open, store: &mut dyn Store) -> Kept {
         let early = match &open.ask {
             Ask::WaitRuns { pending, need, .. } => self.ended_of(open, pending) < *need,
@@ -429,5 +457,16 @@ impl Audit {
             );
         }
         Ok(())
+    }
+}
+
+/// Whether a run of a session in this state is under way.
+fn is_busy(state: SessionState) -> bool {
+    match state {
+        SessionState::Starting
+        | SessionState::Active
+        | SessionState::Parked
+        | SessionState::Stopping => true,
+        SessionState::Idle | SessionState::Dormant | SessionState::Closed => false,
     }
 }

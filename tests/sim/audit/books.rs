@@ -10,6 +10,7 @@ use turnlane::engine::{Ask, IfBusy, PromptAsk, Ticket};
 use turnlane::store::Announced;
 
 use super::inbox::Inboxes;
+use super::wakes::Wakes;
 
 /// A promise that was not kept.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct Book {
     pub seq: Option<Seq>,
     pub spot: Spot,
     pub begun: bool,
+    /// When its beginning was decided.
+    pub begun_at: Option<u64>,
     /// Its acceptance was never said: its place in the queue is not known.
     pub maybe: bool,
     /// A crash left something durable unsaid while it was live.
@@ -71,6 +74,7 @@ impl Book {
             seq: None,
             spot: Spot::Asked,
             begun: false,
+            begun_at: None,
             maybe: false,
             unsaid: false,
             must: None,
@@ -179,6 +183,8 @@ pub struct Audit {
     pub(super) max_attempts: u64,
     /// Milliseconds that a wake that is skipped waits at the longest.
     pub(super) longest_pause: i64,
+    /// Wakes in that time after which it is so.
+    pub(super) burst: u64,
     pub(super) clock: u64,
     pub(super) runs: BTreeMap<RunId, Book>,
     pub(super) seqs: BTreeMap<Seq, RunId>,
@@ -189,6 +195,7 @@ pub struct Audit {
     pub(super) last_event: Option<EventNo>,
     pub(super) last_seq: Option<Seq>,
     pub(super) boxes: Inboxes,
+    pub(super) wakes: Wakes,
     /// Purged and not opened since.
     pub(super) purged: BTreeSet<SessionId>,
     /// Of these a purge was asked for, at this time, and may have happened unsaid.
@@ -209,6 +216,7 @@ impl Audit {
         Self {
             limit: limits.active_runs,
             max_attempts: limits.max_attempts,
+            burst: limits.wake_burst,
             longest_pause: i64::try_from(limits.wake_burst_ms).unwrap(),
             clock: 0,
             runs: BTreeMap::new(),
@@ -220,6 +228,7 @@ impl Audit {
             last_event: None,
             last_seq: None,
             boxes: Inboxes::default(),
+            wakes: Wakes::default(),
             purged: BTreeSet::new(),
             purging: BTreeMap::new(),
             refused: Vec::new(),

@@ -42,6 +42,7 @@ impl Audit {
             }
         }
         self.boxes.crashed(unsaid);
+        self.wakes.crashed(lost.iter());
         let purging = std::mem::take(&mut self.purging);
         let purged = store.snapshot().expect("it can be read").purged;
         for session in purging.into_keys().filter(|_| unsaid) {

@@ -23,6 +23,16 @@ pub struct Hold {
     holder: Option<Holder>,
 }
 
+/// How much an inbox holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    pub owed: u64,
+    /// What of that is surely held.
+    pub held: u64,
+    /// What of that was held, and may have been given back.
+    pub returned: u64,
+}
+
 /// What is known of completions that somebody is to be told of, each by the event that announced it.
 #[derive(Debug, Default)]
 pub struct Inboxes {
@@ -83,10 +93,15 @@ impl Inboxes {
         let Some(hold) = self.held.get(&no) else {
             return false;
         };
+        now < hold.until && !self.is_gone(hold, decided)
+    }
+
+    /// Whether the client that holds this is gone.
+    fn is_gone(&self, hold: &Hold, decided: u64) -> bool {
         let gone = |(holder, at): &(Holder, u64)| {
             Some(*holder) == hold.holder && *at > hold.made && *at <= decided
         };
-        now < hold.until && !self.left.iter().any(gone)
+        self.left.iter().any(gone)
     }
 
     fn forget(&mut self, session: &SessionId, no: EventNo) {
@@ -99,6 +114,34 @@ impl Inboxes {
     fn settle(&mut self, session: &SessionId, no: EventNo) {
         self.forget(session, no);
         self.settled.insert(no);
+    }
+
+    pub fn counts(&self, session: &SessionId, decided: u64, now: Mono) -> Counts {
+        let inbox = self.due.get(session);
+        let all = || inbox.into_iter().flat_map(BTreeMap::keys);
+        let held = all().filter(|no| self.is_held(**no, decided, now)).count();
+        // A lease that is over is noticed at the next tick; a client's end at once.
+        let over = |no: &&EventNo| {
+            let hold = self.held.get(no);
+            hold.is_some_and(|hold| now >= hold.until && !self.is_gone(hold, decided))
+        };
+        Counts {
+            owed: all().count() as u64,
+            held: held as u64,
+            returned: all().filter(over).count() as u64,
+        }
+    }
+
+    /// Whether an inbox has something that nobody holds for sure.
+    pub fn may_be_free(&self, session: &SessionId, decided: u64, now: Mono) -> bool {
+        let inbox = self.due.get(session);
+        inbox.is_some_and(|inbox| inbox.keys().any(|no| !self.is_held(*no, decided, now)))
+    }
+
+    /// Wake runs in a row, if that is known.
+    pub fn woken_at_most(&self, session: &SessionId) -> Option<u32> {
+        let known = !self.unsure || self.sure.contains(session);
+        known.then(|| self.streaks.get(session).copied().unwrap_or(0))
     }
 
     /// Whether an inbox has something that was never handed out, or was given back.
@@ -233,12 +276,13 @@ impl Audit {
         {
             return broken("wait-lasts", format!("{open:?}: {told:?}"));
         }
+        let counts = self.boxes.counts(&ask.session, decided, now);
         let Some(id) = &told.id else {
             let missed = ask.until.is_none() && told.remaining > 0 && !told.timed_out;
             return if missed || !told.entries.is_empty() {
                 broken("own-answer", format!("{told:?} for {ask:?}"))
             } else {
-                Ok(())
+                self.counted(counts, told)
             };
         };
         let hold = Hold {
@@ -248,6 +292,7 @@ impl Audit {
             holder: Some(ask.holder),
         };
         self.handed_out(&ask.session, &told.entries, &hold, now)?;
+        self.counted(counts, told)?;
         if ask.auto {
             for entry in &told.entries {
                 let no = self.event_of(&entry.run).expect("it was handed out");

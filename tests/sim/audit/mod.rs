@@ -6,6 +6,7 @@ mod books;
 mod crash;
 mod ends;
 mod inbox;
+mod wakes;
 
 use turnlane::domain::{Mono, Now, Reason, RunId, RunState, Seq, SessionId};
 use turnlane::engine::{Act, Ask, Input, PromptAsk, Report};
@@ -76,22 +77,17 @@ impl Audit {
     }
 
     /// Something is said or done, after its commit.
-    pub fn act(
-        &mut self,
-        Now { mono: now, wall }: Now,
-        decided: u64,
-        act: Act,
-        store: &mut dyn Store,
-    ) -> Kept {
+    pub fn act(&mut self, at: Now, decided: u64, act: Act, store: &mut dyn Store) -> Kept {
+        let Now { mono: now, wall } = at;
         match act {
-            Act::Answer(ticket, answer) => self.answered((now, decided), ticket, answer, store),
+            Act::Answer(ticket, answer) => self.answered((at, decided), ticket, answer, store),
             Act::Reject(ticket, fault) => self.rejected(ticket, &fault),
             Act::Changed {
                 run,
                 session,
                 state,
                 ..
-            } => self.changed(decided, &run, &session, state),
+            } => self.changed((now, decided), &run, &session, state),
             Act::Completed(completion, no) => self.completed(decided, completion, no),
             Act::Begin {
                 seq,
@@ -131,8 +127,15 @@ impl Audit {
         }
     }
 
-    fn changed(&mut self, decided: u64, run: &RunId, session: &SessionId, state: RunState) -> Kept {
+    fn changed(
+        &mut self,
+        (now, decided): (Mono, u64),
+        run: &RunId,
+        session: &SessionId,
+        state: RunState,
+    ) -> Kept {
         if state == RunState::Queued && !self.runs.contains_key(run) {
+            self.wakes.accepted(session, now);
             self.wake_is_queued(decided, run, session)?;
         }
         let Some(book) = self.runs.get_mut(run) else {
@@ -232,6 +235,7 @@ impl Audit {
         self.under_way += 1;
         let book = self.runs.get_mut(run).expect("it was found above");
         book.begun = true;
+        book.begun_at = Some(decided);
         book.spot = Spot::UnderWay;
         book.seq = Some(seq);
         if self.under_way > limit {
@@ -242,6 +246,7 @@ impl Audit {
 
     /// All that follows from a commit was said: nothing that is due may be missing.
     pub fn batch_is_over(&mut self, now: Mono, store: &mut dyn Store) -> Kept {
+        self.wakes_stand()?;
         for run in std::mem::take(&mut self.refused) {
             if store.run(&run).expect("it can be read").is_some() {
                 return broken(
