@@ -19,12 +19,16 @@ use args::{Cli, Command};
 
 /// Exit status of anything of ours: no store, a failed write.
 const OURS: u8 = 125;
+/// Exit status of a command that was refused, or can't say what it found.
+const REFUSED: u8 = 1;
 /// Exit status of a mistake in the flags or the configuration.
 const USAGE: u8 = 2;
 /// Exit status of a run that was cancelled.
 const CANCELLED: u8 = 130;
 /// Exit status of a run, or of a wait, whose time was over.
 const TIMED_OUT: u8 = 124;
+/// Exit status where whoever reads has closed the pipe: what a shell shows of a program that SIGPIPE has ended.
+const UNREAD: u8 = 141;
 
 /// Runs the program.
 pub fn main(mut args: Vec<OsString>) -> ExitCode {
@@ -59,6 +63,15 @@ fn usage(why: &str) -> ExitCode {
 fn ours(why: &dyn std::fmt::Display) -> ExitCode {
     say(why);
     ExitCode::from(OURS)
+}
+
+/// Says that standard output takes nothing more; whoever reads only the beginning has what it wanted, and is told nothing.
+fn unprinted(error: &std::io::Error, status: u8) -> ExitCode {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return ExitCode::from(UNREAD);
+    }
+    say(&format!("standard output can't be written: {error}"));
+    ExitCode::from(status)
 }
 
 /// Where agents, signals and timers live.

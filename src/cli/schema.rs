@@ -1,10 +1,10 @@
 //! `turnlane schema`: the protocol as a document.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use super::args::Schema;
-use super::ours;
+use super::{REFUSED, unprinted};
 use crate::protocol::schema;
 
 /// Prints the document that was asked for.
@@ -18,8 +18,6 @@ pub(super) fn print(asked: &Schema) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads only its beginning has what it wanted.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => ours(&format!("standard output: {error}")),
+        Err(error) => unprinted(&error, REFUSED),
     }
 }

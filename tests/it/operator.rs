@@ -113,12 +113,9 @@ fn a_drain_settles_what_it_has_printed_and_nothing_else() {
     let one = ends(&world, &["drain", "boss", "--max", "1", "--json"], 0).json();
     assert_eq!((ids(&one), &one[0]["attempt"]), (vec!["b1"], &json!(2)));
     // Who can't take it has not taken it.
-    let mut full = world.turnlane(&["drain", "boss"]);
-    full.stdout(Stdio::from(
-        File::options().write(true).open("/dev/full").unwrap(),
-    ));
-    let full = Finished::of(full.spawn().unwrap(), b"");
-    assert_eq!(full.code(), 125, "{}", full.err);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let full = into(&world, &["drain", "boss"], full);
+    assert_eq!(full.code(), 1, "{}", full.err);
     let rest = ends(&world, &["drain", "boss"], 0);
     assert_eq!(first_cells(&rest), ["b2", "b3"]);
     let nothing = ends(&world, &["drain", "boss"], 0);
@@ -128,6 +125,46 @@ fn a_drain_settles_what_it_has_printed_and_nothing_else() {
     );
     let in_json = ends(&world, &["drain", "boss", "--json"], 0);
     assert_eq!((in_json.text(), &*in_json.err), (String::new(), ""));
+}
+
+/// A command whose output goes there.
+fn into(world: &World, args: &[&str], out: impl Into<Stdio>) -> Finished {
+    let mut command = world.turnlane(args);
+    command.stdout(out);
+    Finished::of(command.spawn().unwrap(), b"")
+}
+
+#[test]
+fn what_can_not_be_printed_is_no_success_and_nothing_of_it_is_acknowledged() {
+    let world = with_inbox(&[("b1", "echo 1"), ("b2", "echo 2")]);
+    for (args, status) in [
+        (&["sessions"][..], 1),
+        (&["runs"], 1),
+        (&["inbox", "boss"], 1),
+        (&["agents"], 1),
+        (&["drain", "boss"], 1),
+        (&["drain", "boss", "--max", "1"], 1),
+        // The status of a wait is a run's own, but for this.
+        (&["wait", "b1"], 125),
+        (&["schema"], 1),
+    ] {
+        let in_json = [args, &["--json"]].concat();
+        let both = [args, &in_json];
+        for args in &both[..if args == ["schema"] { 1 } else { 2 }] {
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let full = into(&world, args, full);
+            assert_eq!(full.code(), status, "{args:?}: {}", full.err);
+            assert!(full.err.contains("standard output"), "{}", full.err);
+            // Whoever reads has gone, as `head` does.
+            let (read, write) = std::io::pipe().unwrap();
+            drop(read);
+            let unread = into(&world, args, write);
+            assert_eq!((unread.code(), &*unread.err), (141, ""), "{args:?}");
+        }
+    }
+    let rest = ends(&world, &["drain", "boss", "--json"], 0).json();
+    assert_eq!(ids(&rest), ["b1", "b2"]);
+    assert_ne!(rest[0]["attempt"], 1, "it was offered before");
 }
 
 #[test]

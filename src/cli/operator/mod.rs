@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use super::args::Common;
 use super::client::{Client, INTERRUPTED, INVALID_PARAMS, NOT_FOUND, Refused};
 use super::inside::{Failed, Ready};
-use super::{CANCELLED, OURS, USAGE, ours, say};
+use super::{CANCELLED, OURS, REFUSED, USAGE, say, unprinted};
 use crate::protocol::Word as _;
 use crate::sidecar::store_error;
 use crate::store::StoreError;
@@ -22,8 +22,6 @@ use show::Printer;
 
 pub(super) use args::Operator;
 
-/// Exit status of what was refused.
-const REFUSED: u8 = 1;
 /// Exit status of what is not there.
 const MISSING: u8 = 3;
 
@@ -59,7 +57,10 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
     let out = Printer::new(asked.json());
     let mut inside = match ready.enter() {
         Ok(inside) => inside,
-        Err(Failed::System(error)) => return ours(&error),
+        Err(Failed::System(error)) => {
+            let refused = Refused::ours("", &error.to_string());
+            return fail(&asked, &out, &Trouble::Refused(refused));
+        }
         Err(Failed::Store(error)) => {
             let refused = no_store(&error);
             return fail(&asked, &out, &Trouble::Refused(refused));
@@ -71,7 +72,7 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
     };
     match inside.leave() {
         Ok(()) => status,
-        Err(error) => ours(&error),
+        Err(error) => fail(&asked, &out, &Trouble::Refused(no_store(&error))),
     }
 }
 
@@ -135,13 +136,12 @@ fn no_store(error: &StoreError) -> Refused {
 
 /// Says what is wrong, and how that is told by an exit status.
 fn fail(asked: &Operator, out: &Printer, trouble: &Trouble) -> ExitCode {
+    // What `wait` exits with is a run's own, but for what no command ends with.
+    let waits = matches!(asked, Operator::Wait(_));
+    let refusal = if waits { OURS } else { REFUSED };
     let refused = match trouble {
         Trouble::Refused(refused) => refused,
-        // Whoever reads only the beginning has what it wanted.
-        Trouble::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            return ExitCode::from(REFUSED);
-        }
-        Trouble::Output(error) => return ours(&format!("standard output: {error}")),
+        Trouble::Output(error) => return unprinted(error, refusal),
     };
     let _ = out.value(&refused.to_json());
     if refused.kind.is_empty() || refused.kind == INTERRUPTED {
@@ -149,13 +149,10 @@ fn fail(asked: &Operator, out: &Printer, trouble: &Trouble) -> ExitCode {
     } else {
         say(&format!("{}: {}", refused.kind, refused.message));
     }
-    // What `wait` exits with is a run's own, but for what no command ends with.
-    let waits = matches!(asked, Operator::Wait(_));
     ExitCode::from(match refused.code {
         _ if refused.kind == INTERRUPTED => CANCELLED,
         INVALID_PARAMS => USAGE,
-        _ if waits => OURS,
-        NOT_FOUND => MISSING,
-        _ => REFUSED,
+        NOT_FOUND if !waits => MISSING,
+        _ => refusal,
     })
 }
