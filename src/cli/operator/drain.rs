@@ -74,8 +74,11 @@ impl Taking<'_> {
                 return Ok(ExitCode::from(TIMED_OUT));
             }
             if over {
-                let ours = self.args.max - left;
-                tell_rest(self.out, self.args, ours, ours == 0, &answer);
+                if !self.out.json() {
+                    let ours = self.args.max - left;
+                    let rest = rest(&answer, ours, !self.args.until.is_empty());
+                    rest.iter().for_each(|line| say(line));
+                }
                 return Ok(ExitCode::SUCCESS);
             }
             params["max"] = json!(left);
@@ -97,23 +100,70 @@ impl Taking<'_> {
     }
 }
 
-/// Says what is left, to a person.
-fn tell_rest(out: &Printer, args: &Drain, ours: u64, nothing: bool, answer: &Value) {
+/// What is left in the inbox, for a person, after this last answer of a drain that took `ours` in all.
+fn rest(answer: &Value, ours: u64, group: bool) -> Vec<String> {
     let count = |name: &str| answer[name].as_u64().unwrap_or(0);
-    let (remaining, leased) = (count("remaining"), count("leased").saturating_sub(ours));
-    if out.json() {
-        return;
-    }
+    // What earlier answers brought is not acknowledged yet: this one counts it among what is held.
+    let before = ours.saturating_sub(list(&answer["completions"]).len() as u64);
+    let (remaining, leased) = (count("remaining"), count("leased").saturating_sub(before));
+    let nothing = ours == 0;
+    let mut lines = Vec::new();
     if remaining > 0 && leased > 0 {
-        say(&format!("{remaining} more can be taken, {leased} are held"));
+        lines.push(format!("{remaining} more can be taken, {leased} are held"));
     } else if remaining > 0 {
-        say(&format!("{remaining} more can be taken"));
+        lines.push(format!("{remaining} more can be taken"));
     } else if leased > 0 {
-        say(&format!("{leased} more are held"));
-    } else if nothing && args.until.is_empty() {
-        say(&"the inbox is empty");
+        lines.push(format!("{leased} more are held"));
+    } else if nothing && !group {
+        lines.push("the inbox is empty".to_owned());
     }
-    if nothing && !args.until.is_empty() {
-        say(&"nothing of these runs is in the inbox");
+    if nothing && group {
+        lines.push("nothing of these runs is in the inbox".to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_hold_is_told_and_what_this_drain_holds_is_not() {
+        let answer = |taken: usize, remaining: u64, leased: u64| {
+            let completions = vec![json!({}); taken];
+            json!({"completions": completions, "remaining": remaining, "leased": leased})
+        };
+        for (answer, ours, group, told) in [
+            (answer(0, 0, 0), 0, false, &["the inbox is empty"][..]),
+            (answer(2, 0, 0), 2, false, &[]),
+            (answer(2, 1, 0), 2, false, &["1 more can be taken"]),
+            (answer(2, 0, 3), 2, false, &["3 more are held"]),
+            (answer(0, 0, 3), 0, false, &["3 more are held"]),
+            // Five were taken by answers before this one.
+            (answer(2, 0, 5), 7, false, &[]),
+            (answer(2, 0, 8), 7, false, &["3 more are held"]),
+            (answer(0, 0, 7), 7, false, &[]),
+            (
+                answer(2, 4, 8),
+                7,
+                false,
+                &["4 more can be taken, 3 are held"],
+            ),
+            (answer(2, 0, 0), 2, true, &[]),
+            (
+                answer(0, 0, 0),
+                0,
+                true,
+                &["nothing of these runs is in the inbox"],
+            ),
+            (
+                answer(0, 0, 1),
+                0,
+                true,
+                &["1 more are held", "nothing of these runs is in the inbox"],
+            ),
+        ] {
+            assert_eq!(rest(&answer, ours, group), told, "{answer}");
+        }
     }
 }
