@@ -154,9 +154,7 @@ fn what_a_wake_run_carries_is_not_replaced_by_a_newer_one() {
     family(&mut sidecar);
     sidecar.open_with("boss", json!({"inbox": {"keep": "latestPerChild"}}));
     let (first, woken) = carrying(&mut sidecar);
-    let others: Vec<_> = (0..3)
-        .map(|n| sidecar.result("child", &n.to_string()))
-        .collect();
+    let others = sidecar.results("child", 3);
     assert_eq!(sidecar.inbox("boss"), (1, 1));
     sidecar.release("boss", "wake");
     assert_eq!(carried(&sidecar.ended(&woken, "completed")), [first]);
@@ -174,9 +172,7 @@ fn a_drain_and_a_wake_share_an_inbox() {
     let mut sidecar = world.start();
     family(&mut sidecar);
     let busy = sidecar.hold("boss", "work");
-    let runs: Vec<_> = (0..3)
-        .map(|n| sidecar.result("child", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child", 3);
     let taken = sidecar.drain("boss", json!({"max": 1, "leaseMs": 600_000}));
     assert_eq!(runs_of(&taken), runs[..1]);
     sidecar.release("boss", "work");
@@ -220,9 +216,7 @@ fn while_it_finishes_nobody_is_woken_and_deliveries_can_be_settled() {
     let mut sidecar = world.start();
     family(&mut sidecar);
     let busy = sidecar.hold("boss", "work");
-    let runs: Vec<_> = (0..2)
-        .map(|n| sidecar.result("child", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child", 2);
     let first = sidecar.drain("boss", json!({"max": 1, "leaseMs": 600_000}));
     let second = sidecar.drain("boss", json!({"max": 1, "leaseMs": 600_000}));
     let shutdown = sidecar.send("shutdown", json!({"mode": "finish"}));

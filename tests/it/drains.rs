@@ -113,9 +113,7 @@ fn what_is_leased_is_not_given_twice_and_an_empty_inbox_is_not_a_locked_one() {
     let world = World::new();
     let mut sidecar = world.start();
     family(&mut sidecar, 1);
-    let runs: Vec<_> = (0..5)
-        .map(|n| sidecar.result("child0", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child0", 5);
     let lease = json!({"max": 2, "leaseMs": LONG_MS});
     let one = sidecar.drain("boss", lease.clone());
     let two = sidecar.drain("boss", lease);
@@ -211,9 +209,7 @@ fn parts_of_a_delivery_can_be_acknowledged_and_released() {
     let world = World::new();
     let mut sidecar = world.start();
     family(&mut sidecar, 1);
-    let runs: Vec<_> = (0..4)
-        .map(|n| sidecar.result("child0", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child0", 4);
     let taken = sidecar.drain("boss", json!({"leaseMs": LONG_MS}));
     let some = |runs: &[String]| json!({"deliveryId": taken["deliveryId"], "runIds": runs});
     let acked = sidecar.ok("drain/ack", some(&runs[1..2]));
@@ -273,9 +269,7 @@ fn a_lost_connection_offers_at_once_and_an_ack_holds_for_ever() {
     let world = World::new();
     let mut sidecar = world.start();
     family(&mut sidecar, 1);
-    let runs: Vec<_> = (0..3)
-        .map(|n| sidecar.result("child0", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child0", 3);
     let first = sidecar.drain("boss", json!({"max": 1, "leaseMs": LONG_MS}));
     sidecar.drain("boss", json!({"leaseMs": LONG_MS}));
     assert_eq!(ids(&sidecar.ack(&first)["settled"]), runs[..1]);
@@ -312,9 +306,7 @@ fn what_a_drain_acknowledges_itself_never_comes_again() {
     let world = World::new();
     let mut sidecar = world.start();
     family(&mut sidecar, 1);
-    let runs: Vec<_> = (0..3)
-        .map(|n| sidecar.result("child0", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child0", 3);
     let taken = sidecar.drain("boss", json!({"max": 2, "ack": "auto"}));
     assert_eq!(runs_of(&taken), runs[..2]);
     assert_eq!(counts(&taken), (1, 0), "nothing of it is leased");

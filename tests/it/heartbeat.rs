@@ -179,9 +179,7 @@ fn what_cools_down_is_looked_at_again_when_the_time_has_come() {
     sidecar.result("child", "first");
     let woken = sidecar.woken("boss", 1);
     let first = sidecar.ended(&woken[0], "completed");
-    let runs: Vec<_> = (0..3)
-        .map(|n| sidecar.result("child", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child", 3);
     let woken = sidecar.woken("boss", 2);
     let second = sidecar.ended(&woken[1], "completed");
     let between = number(&second["acceptedAt"]) + GRAIN_MS - number(&first["acceptedAt"]);

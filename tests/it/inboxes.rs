@@ -12,9 +12,7 @@ fn an_inbox_that_keeps_the_latest_gives_the_last_and_names_the_others() {
     sidecar.child("a", "boss");
     sidecar.child("b", "boss");
     let other = sidecar.result("b", "other");
-    let runs: Vec<_> = (0..4)
-        .map(|n| sidecar.result("a", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("a", 4);
     assert_eq!(sidecar.inbox("boss"), (2, 0));
     let taken = sidecar.drain("boss", json!({"leaseMs": 600_000}));
     assert_eq!(runs_of(&taken), [&other, &runs[3]].map(String::as_str));
@@ -214,9 +212,7 @@ fn dead_letters_that_were_purged_are_gone() {
     let mut sidecar = world.start();
     sidecar.open("boss", "script");
     sidecar.child("child", "boss");
-    let runs: Vec<_> = (0..3)
-        .map(|n| sidecar.result("child", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child", 3);
     sidecar.ok("session/close", json!({"sessionId": "boss", "purge": true}));
     let unknown = json!({"runIds": [runs[0], "never"]});
     for method in ["deadLetter/purge", "deadLetter/retry"] {

@@ -6,14 +6,8 @@ use crate::harness::{Sidecar, World, list, text};
 
 /// A session, and another whose completions are for it.
 fn family(sidecar: &mut Sidecar, more: Value) {
-    let mut boss = json!({"sessionId": "boss", "agent": "script"});
-    let fields = boss.as_object_mut().unwrap();
-    fields.extend(more.as_object().unwrap().clone());
-    sidecar.ok("session/open", boss);
-    sidecar.ok(
-        "session/open",
-        json!({"sessionId": "child", "agent": "script", "parent": "boss"}),
-    );
+    sidecar.open_with("boss", more);
+    sidecar.child("child", "boss");
 }
 
 fn complete(sidecar: &mut Sidecar, session: &str, run: &str) {

@@ -97,9 +97,7 @@ fn a_busy_parent_is_not_disturbed_and_is_told_of_all_at_its_next_idle_moment() {
     family(&mut sidecar, json!({"onCompletion": "wake"}));
     let busy = sidecar.hold("boss", "work");
     let queued = sidecar.prompt("boss", "say queued");
-    let runs: Vec<_> = (0..3)
-        .map(|n| sidecar.result("child", &n.to_string()))
-        .collect();
+    let runs = sidecar.results("child", 3);
     assert_eq!(
         sidecar.ok("run/get", json!({"runId": busy}))["state"],
         "active"

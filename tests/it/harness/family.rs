@@ -27,6 +27,12 @@ impl Sidecar {
         run
     }
 
+    /// So many results of a session, one after the other; their runs.
+    pub fn results(&mut self, session: &str, count: usize) -> Vec<String> {
+        let results = (0..count).map(|n| self.result(session, &n.to_string()));
+        results.collect()
+    }
+
     /// Releases a hold of a child; nobody is told of the release itself.
     pub fn let_go(&mut self, session: &str, name: &str) {
         let steer = json!({"ifBusy": "steer", "notify": null});
