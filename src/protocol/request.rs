@@ -2,7 +2,9 @@
 //! here. What is parsed and served follows from it, and so does the schema.
 
 use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::agent::AgentListResult;
 use super::error::RpcError;
@@ -36,7 +38,7 @@ use super::sessions::{
 use super::wake::{WakeParams, WakeResult};
 
 /// The parameters of a method that has none.
-#[derive(serde::Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct NoParams {}
 
 impl Params for NoParams {}
@@ -228,4 +230,20 @@ methods! {
 impl Request {
     /// Gives up a request that waits. It belongs to the connection and never becomes a [`Request`].
     pub const CANCEL_REQUEST: &'static str = "$/cancelRequest";
+
+    /// The id of the request that is to be given up, as it was written.
+    ///
+    /// # Errors
+    /// `invalidParams`, as for any method.
+    pub fn given_up(params: Option<&str>) -> Result<Box<RawValue>, RpcError> {
+        params::read::<GiveUpParams>(params).map(|params| params.id)
+    }
 }
+
+/// Parameters of `$/cancelRequest`.
+#[derive(Deserialize)]
+struct GiveUpParams {
+    id: Box<RawValue>,
+}
+
+impl Params for GiveUpParams {}

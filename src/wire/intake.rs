@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::call::{OpenBatch, Responder, Return, UnderWay};
@@ -151,20 +150,11 @@ impl Intake {
     }
 
     fn cancel(&self, params: Option<&RawValue>, to: Return, taken: &mut Taken) {
-        #[derive(Deserialize)]
-        struct Params<'a> {
-            #[serde(borrow)]
-            id: &'a RawValue,
-        }
-        let Some(params) =
-            params.and_then(|raw| serde_json::from_str::<Params<'_>>(raw.get()).ok())
-        else {
-            return to.error(RpcError::invalid_params(
-                "id",
-                "say which request to give up",
-            ));
+        let id = match Request::given_up(params.map(RawValue::get)) {
+            Ok(id) => id,
+            Err(error) => return to.error(error),
         };
-        taken.cancels.extend(self.under_way.find(params.id.get()));
+        taken.cancels.extend(self.under_way.find(id.get()));
         to.give(|id| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":null}}"#));
     }
 }

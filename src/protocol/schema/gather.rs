@@ -111,7 +111,7 @@ fn data(telling: &mut SchemaGenerator) -> Vec<(ErrorKind, Value)> {
 }
 
 /// Parameters are those that there are, and any that begin with `_`.
-fn close(schema: &mut Value) {
+pub(super) fn close(schema: &mut Value) {
     schema["patternProperties"] = json!({"^_": true});
     schema["additionalProperties"] = json!(false);
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::kinds::ErrorKind;
 use super::super::request::{Request, Waits};
-use super::gather::{Asked, Gathered, Heard, gather};
+use super::gather::{Asked, Gathered, Heard, close, gather};
 use crate::domain::Limits;
 
 /// JSON-RPC's own errors, which have no `data`.
@@ -130,12 +130,13 @@ fn error(kind: ErrorKind, data: Value) -> Value {
 
 /// What belongs to the connection and is in no table.
 fn give_up() -> [(&'static str, Value); 3] {
-    let params = json!({
+    let mut params = json!({
         "description": "Parameters of `$/cancelRequest`.",
         "type": "object",
         "properties": {"id": to("RequestId")},
         "required": ["id"],
     });
+    close(&mut params);
     let request = json!({
         "description": "Gives up a request that waits: it is answered with -32800, and nothing was taken.",
         "type": "object",

@@ -269,6 +269,40 @@ fn a_cancel_request_names_the_latest_call_with_that_id() {
 }
 
 #[test]
+fn a_cancel_request_is_read_as_every_method_is() {
+    let mut client = client(BOUNDS);
+    client.ask("1", "run/wait");
+    let call = client.call();
+    for (params, field) in [
+        (r#"{"id":1,"ids":[1]}"#, "ids"),
+        (r#"{"ID":1}"#, "ID"),
+        (r#"{"id":1,"id":1}"#, "id"),
+        ("{}", "id"),
+        ("null", "id"),
+        ("[1]", ""),
+    ] {
+        let request =
+            |id| format!(r#"{{"jsonrpc":"2.0",{id}"method":"$/cancelRequest","params":{params}}}"#);
+        client.say(&request(r#""id":2,"#));
+        let refusal: serde_json::Value = serde_json::from_str(&client.hear()).unwrap();
+        let error = &refusal["error"];
+        assert_eq!(error["code"], -32602, "{params}: {refusal}");
+        // What is no object has no field that could be named.
+        if !field.is_empty() {
+            assert_eq!(error["data"]["field"], field, "{params}: {refusal}");
+        }
+        // As a notification it does as little.
+        client.say(&request(""));
+    }
+    let traced =
+        r#"{"jsonrpc":"2.0","id":2,"method":"$/cancelRequest","params":{"id":1,"_by":"me"}}"#;
+    client.say(traced);
+    assert_eq!(client.hear(), r#"{"jsonrpc":"2.0","id":2,"result":null}"#);
+    assert!(matches!(client.arrival(), Arrival::Cancel(1)));
+    answer(call, -32800);
+}
+
+#[test]
 fn over_the_bound_of_calls_further_ones_are_refused_until_one_is_answered() {
     let mut client = client(Bounds {
         requests: 2,
