@@ -5,6 +5,7 @@ mod inbox;
 mod runs;
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
@@ -94,9 +95,12 @@ pub(super) fn snapshot(db: &Connection) -> Got<Snapshot> {
     })
 }
 
+/// A session by its id; it is asked for with every request that names one which is not in memory.
+static SESSION_OF: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {SESSION} FROM sessions WHERE id = ?"));
+
 pub(super) fn session(db: &Connection, id: &SessionId) -> Got<Option<Session>> {
-    let sql = format!("SELECT {SESSION} FROM sessions WHERE id = ?");
-    first(db, &sql, [id.as_str()], rows::session)
+    first(db, &SESSION_OF, [id.as_str()], rows::session)
 }
 
 pub(super) fn sessions(

@@ -1,5 +1,7 @@
 //! Runs, live and ended.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, params_from_iter};
 
 use super::super::errors::{Got, Problem};
@@ -13,9 +15,16 @@ use crate::store::{RunFilter, StoredRun};
 /// Wakes that joined one after the other, at the most: what is due later has joined at most what waits for time, and that a queued one.
 const MAX_JOINED: usize = 8;
 
+/// A run by its id; it is asked for with every request that names one.
+static RUN: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {FACTS}, {COMPLETION}, {PROMPT} FROM runs WHERE run_id = ?"));
+
+/// A prompt by its run's number; it is asked for whenever a turn begins.
+static PROMPT_OF: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {PROMPT} FROM runs WHERE seq = ?"));
+
 pub(in super::super) fn run(db: &Connection, id: &RunId) -> Got<Option<StoredRun>> {
-    let sql = format!("SELECT {FACTS}, {COMPLETION}, {PROMPT} FROM runs WHERE run_id = ?");
-    let found = first(db, &sql, [id.as_str()], rows::stored_run)?;
+    let found = first(db, &RUN, [id.as_str()], rows::stored_run)?;
     found.map(|run| with_wake(db, run)).transpose()
 }
 
@@ -51,8 +60,7 @@ pub(in super::super) fn joined(db: &Connection, id: &RunId) -> Got<Option<RunId>
 }
 
 pub(in super::super) fn prompt(db: &Connection, seq: Seq) -> Got<Prompt> {
-    let sql = format!("SELECT {PROMPT} FROM runs WHERE seq = ?");
-    let found = first(db, &sql, [signed(seq.get())], rows::prompt)?;
+    let found = first(db, &PROMPT_OF, [signed(seq.get())], rows::prompt)?;
     found.ok_or_else(|| Problem::damaged(format!("run number {} is not there", seq.get())))
 }
 
