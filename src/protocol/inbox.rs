@@ -164,7 +164,7 @@ impl DrainResult {
 pub struct DeliveryParams {
     /// The delivery.
     pub delivery_id: DeliveryId,
-    /// Which of its runs; default all.
+    /// Which of its runs; default all. Duplicates count once.
     #[schemars(length(min = 1))]
     pub run_ids: Option<Vec<RunId>>,
 }

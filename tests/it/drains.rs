@@ -240,6 +240,27 @@ fn parts_of_a_delivery_can_be_acknowledged_and_released() {
 }
 
 #[test]
+fn a_run_that_is_named_twice_is_settled_and_told_once() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    family(&mut sidecar, 1);
+    let runs = sidecar.results("child0", 3);
+    let taken = sidecar.drain("boss", json!({"leaseMs": LONG_MS}));
+    let named = |of: &[usize]| {
+        let these: Vec<_> = of.iter().map(|n| &runs[*n]).collect();
+        json!({"deliveryId": taken["deliveryId"], "runIds": these})
+    };
+    for _ in 0..2 {
+        let acked = sidecar.ok("drain/ack", named(&[1, 0, 1, 0, 0]));
+        assert_eq!(ids(&acked["settled"]), [runs[1].clone(), runs[0].clone()]);
+    }
+    let released = sidecar.ok("drain/release", named(&[2, 2]));
+    assert_eq!(ids(&released["released"]), runs[2..]);
+    assert_eq!(sidecar.inbox("boss"), (1, 0));
+    sidecar.leave();
+}
+
+#[test]
 fn what_was_never_known_is_an_error() {
     let world = World::new();
     let mut sidecar = world.start();
