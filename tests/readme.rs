@@ -103,9 +103,7 @@ fn the_messages_that_it_shows_are_those_that_come() {
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect();
     for line in shown.lines() {
-        // What is left out is shown as an ellipsis.
-        let line = line.replace(",…", "").replace('…', "");
-        let line: Value = serde_json::from_str(&line).unwrap();
+        let line = shortened(line);
         assert!(
             real.iter().any(|message| says(message, &line)),
             "{line} does not come: {real:#?}"
@@ -113,13 +111,60 @@ fn the_messages_that_it_shows_are_those_that_come() {
     }
 }
 
+/// A message as it is shown: what is left out is an ellipsis.
+fn shortened(shown: &str) -> Value {
+    let shown = shown.replace(",…", "").replace('…', "");
+    serde_json::from_str(&shown).unwrap()
+}
+
+#[test]
+fn a_drain_answers_what_it_shows_until_that_is_acknowledged() {
+    let home = tempfile::tempdir().unwrap();
+    let blocks = blocks("json");
+    let first = blocks.iter().position(|block| block.contains("\"drain\""));
+    let [asked, shown, ack] = &blocks[first.unwrap()..][..3] else {
+        panic!("three blocks");
+    };
+    let mut child = turnlane(home.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut answer = |id: u64| -> Value {
+        loop {
+            let message = lines.next().unwrap().unwrap();
+            let message: Value = serde_json::from_str(&message).unwrap();
+            if message["id"] == id {
+                break message;
+            }
+        }
+    };
+    input.write_all(asked.as_bytes()).unwrap();
+    let taken = answer(5);
+    assert!(says(&taken, &shortened(shown)), "{taken}");
+    let delivery = taken["result"]["deliveryId"].as_str().unwrap();
+    let ack = ack.replace("01a1…", delivery);
+    input.write_all(ack.as_bytes()).unwrap();
+    let settled = &answer(6)["result"]["settled"];
+    assert_eq!(*settled, serde_json::json!(["task-1", "task-2"]));
+    drop(input);
+    assert!(child.wait().unwrap().success());
+}
+
 /// Whether a message has every field that is shown, ids aside.
 fn says(message: &Value, shown: &Value) -> bool {
     match (message, shown) {
         (Value::Object(message), Value::Object(shown)) => shown.iter().all(|(name, shown)| {
             let found = message.get(name);
-            found.is_some_and(|found| name == "runId" || says(found, shown))
+            let id = name == "runId" || name == "deliveryId";
+            found.is_some_and(|found| id || says(found, shown))
         }),
+        (Value::Array(message), Value::Array(shown)) => {
+            let mut both = message.iter().zip(shown);
+            message.len() == shown.len() && both.all(|(message, shown)| says(message, shown))
+        }
         _ => message == shown,
     }
 }
