@@ -8,6 +8,9 @@ use super::errors::{Got, Problem};
 /// Marks a database as ours: "tlan".
 const APPLICATION: i64 = 0x746c_616e;
 
+/// The tables of a new database.
+const NEWEST: &str = include_str!("schema/newest.sql");
+
 /// How to get to each version from the one before it; what `PRAGMA user_version` says has been done. Never change one that was released.
 const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
@@ -37,8 +40,15 @@ pub(super) fn prepare(db: &mut Connection, durability: Durability) -> Got<Life> 
     set(db, "locking_mode", "EXCLUSIVE")?;
     let version = recognize(db)?;
     settings(db, durability)?;
-    migrate(db, version)?;
-    begin_life(db)
+    // INVARIANT: a transaction that is committed by itself. What ends with a row of `RETURNING` does not tell that its commit failed.
+    let step = db.transaction()?;
+    match version {
+        0 => create(&step)?,
+        older => migrate(&step, older)?,
+    }
+    let life = begin_life(&step)?;
+    step.commit()?;
+    Ok(life)
 }
 
 /// The version of the schema; 0 for a database that is new. Changes nothing.
@@ -82,34 +92,33 @@ fn settings(db: &Connection, durability: Durability) -> Got<()> {
     set(db, "secure_delete", true)
 }
 
-/// All steps are one transaction: a database is what it was, or what this turnlane makes of it, and waits for the disk once.
-fn migrate(db: &mut Connection, from: i64) -> Got<()> {
-    let done = usize::try_from(from).unwrap_or_default();
-    let steps = db.transaction()?;
-    for (index, step) in MIGRATIONS.iter().enumerate().skip(done) {
-        steps.execute_batch(step)?;
-        if index == 0 {
-            set(&steps, "application_id", APPLICATION)?;
-            let id = uuid::Uuid::now_v7().to_string();
-            steps.execute("INSERT INTO meta (one, store_id) VALUES (1, ?)", [id])?;
-        }
-        set(&steps, "user_version", index as i64 + 1)?;
-    }
-    Ok(steps.commit()?)
+/// Makes a new database what the migrations would make of it: to change a table that is there takes SQLite longer than to make it.
+fn create(step: &Connection) -> Got<()> {
+    step.execute_batch(NEWEST)?;
+    set(step, "application_id", APPLICATION)?;
+    let id = uuid::Uuid::now_v7().to_string();
+    step.execute("INSERT INTO meta (one, store_id) VALUES (1, ?)", [id])?;
+    set(step, "user_version", MIGRATIONS.len() as i64)
 }
 
-fn begin_life(db: &mut Connection) -> Got<Life> {
-    // A transaction of its own: what ends with a row of `RETURNING` does not tell that its commit failed.
-    let step = db.transaction()?;
+/// All steps, and the life that begins with them, are one transaction: a database is what it was, or what this turnlane makes of it.
+fn migrate(step: &Connection, from: i64) -> Got<()> {
+    let done = usize::try_from(from).unwrap_or_default();
+    for (index, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        step.execute_batch(sql)?;
+        set(step, "user_version", index as i64 + 1)?;
+    }
+    Ok(())
+}
+
+fn begin_life(step: &Connection) -> Got<Life> {
     let sql = "UPDATE meta SET epoch = epoch + 1 RETURNING store_id, epoch";
-    let life = step.query_row(sql, [], |row| {
+    Ok(step.query_row(sql, [], |row| {
         Ok(Life {
             id: row.get(0)?,
             epoch: row.get(1)?,
         })
-    })?;
-    step.commit()?;
-    Ok(life)
+    })?)
 }
 
 fn get(db: &Connection, pragma: &str) -> Got<i64> {

@@ -189,3 +189,39 @@ fn an_old_entry_without_its_run_stops_the_migration_and_nothing_is_changed() {
         assert_eq!(count(both), 4);
     }
 }
+
+/// Every table with its columns, and every index and constraint.
+fn shape(db: &Connection) -> Vec<String> {
+    let tables = "SELECT concat_ws(' ', t.name, t.type, t.wr, t.strict, c.cid, c.name, c.type, c.\"notnull\", c.dflt_value, c.pk, \
+        c.hidden) FROM pragma_table_list AS t, pragma_table_xinfo(t.name) AS c \
+        WHERE t.schema = 'main' ORDER BY t.name, c.cid";
+    let indexes = "SELECT concat_ws(' ', t.name, i.name, i.\"unique\", i.origin, i.partial, c.seqno, c.name, c.\"desc\", c.coll, \
+        c.\"key\") FROM pragma_table_list AS t, pragma_index_list(t.name) AS i, pragma_index_xinfo(i.name) AS c \
+        WHERE t.schema = 'main' ORDER BY i.name, c.seqno";
+    let texts = "SELECT sql FROM sqlite_schema WHERE type != 'table' AND sql IS NOT NULL \
+        OR sql LIKE '%CHECK%' OR type NOT IN ('table', 'index') ORDER BY name";
+    let mut shape = Vec::new();
+    for sql in [tables, indexes, texts] {
+        let mut rows = db.prepare(sql).unwrap();
+        let rows = rows.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        shape.extend(rows.map(Result::unwrap));
+    }
+    shape
+}
+
+#[test]
+fn a_new_store_is_what_the_migrations_make() {
+    let migrated = temporary();
+    drop(version_1(migrated.path()));
+    let migrated = store_in(migrated.path()).unwrap();
+    let new = temporary();
+    let new = store_in(new.path()).unwrap();
+    let [migrated, new] = [migrated, new].map(|store| {
+        let version: i64 = (store.db)
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap();
+        (version, shape(&store.db))
+    });
+    assert!(new.1.len() > 100, "{}", new.1.len());
+    assert_eq!(new, migrated);
+}
