@@ -22,6 +22,8 @@ pub struct Client {
     read: File,
     chunk: Vec<u8>,
     heard: Vec<u8>,
+    /// Where what it heard last begins.
+    last: usize,
 }
 
 impl Client {
@@ -45,6 +47,7 @@ impl Client {
             read: File::from(heard),
             chunk: vec![0; CHUNK],
             heard: Vec::new(),
+            last: 0,
         })
     }
 
@@ -72,12 +75,23 @@ impl Client {
             Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed => {}
         });
         self.board.flush();
+        self.last = self.heard.len();
         match self.read.read(&mut self.chunk) {
             Ok(bytes) => self.heard.extend_from_slice(&self.chunk[..bytes]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// The delivery that was answered last.
+    ///
+    /// # Errors
+    /// None was.
+    pub fn delivery(&self) -> Outcome<&str> {
+        let heard = std::str::from_utf8(&self.heard[self.last..])?;
+        let (_, rest) = (heard.split_once(r#""deliveryId":""#)).ok_or("nothing was taken")?;
+        Ok(rest.split_once('"').ok_or("a line has no end")?.0)
     }
 
     /// Prints all that it heard.

@@ -14,6 +14,8 @@ pub const MANY: usize = 512;
 const SESSIONS: usize = MANY;
 /// Runs of a long queue.
 const QUEUED: usize = 4_096;
+/// Completions that a drain takes: as many as a line is sure to hold.
+const EACH: usize = 64;
 /// How a process is told that it walks a path.
 const WALK: &str = "__walk";
 
@@ -28,6 +30,8 @@ enum Steps {
     Output,
     /// An agent's word that it is done, until the bytes of `run/completed`.
     End,
+    /// The bytes of a `drain` and of its `drain/ack`, until those of their answers; an operation is one completion.
+    Drain,
 }
 
 /// Where it is kept.
@@ -56,6 +60,8 @@ pub const ALL: &[HotPath] = &[
     path("output chunk", Steps::Output, Kept::Memory),
     path("completion, memory", Steps::End, Kept::Memory),
     path("completion, sqlite", Steps::End, Kept::Sqlite),
+    path("drain + ack, memory", Steps::Drain, Kept::Memory),
+    path("drain + ack, sqlite", Steps::Drain, Kept::Sqlite),
 ];
 
 const fn path(name: &'static str, steps: Steps, kept: Kept) -> HotPath {
@@ -93,8 +99,9 @@ impl HotPath {
                 Steps::Accept | Steps::AcceptBehind => r#""duplicate":false"#,
                 Steps::Output => r#""method":"run/output""#,
                 Steps::End => r#""outcome":"completed""#,
+                Steps::Drain => r#""attempt":1"#,
             };
-            Ok(text.lines().filter(|line| line.contains(sign)).count())
+            Ok(text.matches(sign).count())
         };
         let (without, with) = (said(0)?, said(MANY)?);
         match with - without == MANY {
@@ -151,8 +158,10 @@ impl Task {
             Kept::Sqlite => Box::new(SqliteStore::in_memory()?),
         };
         let mut world = World::with_runs_under_way(store, SESSIONS, self.planted)?;
-        if path.steps == Steps::AcceptBehind {
-            world.queue(QUEUED)?;
+        match path.steps {
+            Steps::AcceptBehind => world.queue(QUEUED)?,
+            Steps::Drain => world.fill_inbox(SESSIONS)?,
+            Steps::Accept | Steps::Output | Steps::End => {}
         }
         let mut client = Client::connect()?;
         world.link = Some(client.connection());
@@ -160,7 +169,7 @@ impl Task {
         let prompts: Vec<String> = match path.steps {
             Steps::Accept => (0..=self.operations).map(prompt_one_of_many).collect(),
             Steps::AcceptBehind => (0..=self.operations).map(|run| prompt(0, run)).collect(),
-            Steps::Output | Steps::End => vec![prompt_one_of_many(0)],
+            Steps::Output | Steps::End | Steps::Drain => vec![prompt_one_of_many(0)],
         };
         for prompt in &prompts {
             client.say(prompt)?;
@@ -171,6 +180,12 @@ impl Task {
                 Steps::Accept | Steps::AcceptBehind => continue,
                 Steps::Output => world.said(number),
                 Steps::End => world.ended(number),
+                Steps::Drain if number % EACH == 0 => {
+                    client.say(&drain(number))?;
+                    client.turn(|call| world.call(call))?;
+                    client.say(&acknowledgement(number, client.delivery()?))?;
+                }
+                Steps::Drain => continue,
             }
             client.turn(|call| world.call(call))?;
         }
@@ -190,5 +205,19 @@ fn prompt(session: usize, run: usize) -> String {
     format!(
         "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"prompt\",\"params\":{{\"sessionId\":\"session-{session:06}\",\
          \"runId\":\"0199a1b2-c3d4-7e5f-8a6b-{run:012}\",\"prompt\":\"Look into the failing test and mend it.\"}}}}\n"
+    )
+}
+
+fn drain(number: usize) -> String {
+    let id = 200_000 + number;
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"drain\",\"params\":{{\"sessionId\":\"parent\",\"max\":{EACH}}}}}\n"
+    )
+}
+
+fn acknowledgement(number: usize, delivery: &str) -> String {
+    let id = 300_000 + number;
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"drain/ack\",\"params\":{{\"deliveryId\":\"{delivery}\"}}}}\n"
     )
 }

@@ -7,11 +7,13 @@ use turnlane::domain::{
     Wall,
 };
 use turnlane::engine::{
-    Act, AgentTraits, Ask, Batch, Engine, IfBusy, Input, OpenAsk, Prior, PromptAsk, Report, Ticket,
+    Act, AgentTraits, Answer, Ask, Batch, DeliveryAsk, DrainAsk, Engine, Holder, IfBusy, Input,
+    OpenAsk, Prior, PromptAsk, Report, Ticket,
 };
 use turnlane::protocol::{
-    CompletionView, Cursor, InboxView, Notification, PromptParams, Reply, Request, RpcError,
-    RunChanged, RunUnderWay, SessionNow, SessionRecord, StreamView, output_notes,
+    CompletionView, Cursor, DeliveryParams, DrainParams, DrainResult, InboxChanged, InboxView,
+    Incomplete, Notification, PromptParams, Reply, Request, RpcError, RunChanged, RunUnderWay,
+    SessionNow, SessionRecord, StreamView, output_notes,
 };
 use turnlane::store::Store;
 use turnlane::wire::{Call, Connection, Responder};
@@ -23,6 +25,8 @@ const SAID: &str =
     "    Compiling turnlane v0.1.0\n    Finished `dev` profile in 3.21s\n     Running tests\n";
 /// What a completion keeps of its run's output.
 const TEXT: &str = "All tests pass now: the lock was taken twice.\n";
+/// Whose inbox is filled.
+const PARENT: &str = "parent";
 const NOW: Now = Now {
     mono: Mono(1_000),
     wall: Wall(1_760_000_000_000),
@@ -101,18 +105,46 @@ impl World {
         Ok(())
     }
 
+    /// So many runs under way end, and their completions lie in one inbox.
+    ///
+    /// # Errors
+    /// None that is expected.
+    pub fn fill_inbox(&mut self, runs: usize) -> Outcome<()> {
+        let parent = SessionId::parse(PARENT)?;
+        let ask = Ask::Open(Box::new(open(parent.clone())));
+        let from = Ticket(0);
+        self.step(Input::Ask { from, ask });
+        for number in 1..=runs {
+            let run = RunId::parse(&format!("0199a1b2-0002-7e5f-8a6b-{number:012}"))?;
+            let mut told = first(names(number).1, run);
+            told.notify = Some(Some(parent.clone()));
+            let ask = Ask::Prompt(Box::new(told));
+            self.step(Input::Ask { from, ask });
+            self.ended(number);
+            let (seq, report) = (seq(runs + number), Report::Active);
+            self.step(Input::Report { seq, report });
+            self.ended(runs + number);
+        }
+        Ok(())
+    }
+
     /// A client asks.
     pub fn call(&mut self, call: Call) {
         self.calls += 1;
         let from = Ticket((1 << 40) | call.no);
-        let Request::Prompt(params) = call.request else {
+        let ask = if let Request::Prompt(params) = call.request {
+            self.prompt(params).map(|ask| Ask::Prompt(Box::new(ask)))
+        } else if let Request::Drain(params) = call.request {
+            Ok(Ask::Drain(Box::new(self.drain(params))))
+        } else if let Request::DrainAck(params) = call.request {
+            self.delivery(params).map(Ask::Ack)
+        } else {
             return call.responder.answer(Ok(Reply::Null));
         };
-        match self.prompt(params) {
+        match ask {
             Err(error) => call.responder.answer(Err(error)),
             Ok(ask) => {
                 self.asked.insert(from, call.responder);
-                let ask = Ask::Prompt(Box::new(ask));
                 self.step(Input::Ask { from, ask });
             }
         }
@@ -179,6 +211,58 @@ impl World {
         })
     }
 
+    fn drain(&mut self, params: DrainParams) -> DrainAsk {
+        let limits = self.engine.limits();
+        DrainAsk {
+            holder: Holder(1),
+            max: params.max(limits),
+            lease_ms: limits.lease_ms,
+            auto: params.auto(),
+            until: None,
+            wait_ms: params.wait_ms(),
+            named: true,
+            session: params.session_id,
+        }
+    }
+
+    fn delivery(&mut self, params: DeliveryParams) -> Result<DeliveryAsk, RpcError> {
+        let delivery = params.delivery_id;
+        let engine = &self.engine;
+        let found =
+            (self.store).delivery(&delivery, &|session, no| engine.inbox_holds(session, no));
+        let found = found.expect("it can be read");
+        let (session, runs) = found.ok_or_else(|| RpcError::delivery_not_found(&delivery))?;
+        Ok(DeliveryAsk {
+            delivery,
+            session,
+            runs,
+        })
+    }
+
+    /// An answer that says all.
+    fn reply(&mut self, answer: Answer) -> Option<Reply> {
+        match Reply::from_answer(answer) {
+            Ok(reply) => Some(reply),
+            Err(Incomplete::Delivered(delivery)) => {
+                let runs: Vec<&RunId> = delivery.entries.iter().map(|entry| &entry.run).collect();
+                let found = self.store.completions(&runs).expect("it can be read");
+                let mut completions = Vec::new();
+                for (entry, found) in delivery.entries.iter().zip(found) {
+                    let view = CompletionView::of(&found?);
+                    completions.push(view.from_inbox(entry.attempt, &entry.replaced));
+                }
+                let result = DrainResult::of(*delivery, completions, false);
+                Some(Reply::Drain(Box::new(result)))
+            }
+            Err(
+                Incomplete::Opened { .. }
+                | Incomplete::Waited { .. }
+                | Incomplete::Retried(_)
+                | Incomplete::Forgotten(_),
+            ) => None,
+        }
+    }
+
     fn step(&mut self, input: Input) {
         let effects = self.engine.step(NOW, input);
         let mut batch: Batch<Act> = Batch::default();
@@ -199,8 +283,8 @@ impl World {
     fn act(&mut self, act: Act) {
         match act {
             Act::Answer(to, answer) => {
-                let reply = Reply::from_answer(answer);
-                if let (Ok(reply), Some(responder)) = (reply, self.asked.remove(&to)) {
+                let reply = self.reply(answer);
+                if let (Some(reply), Some(responder)) = (reply, self.asked.remove(&to)) {
                     self.plant(&reply);
                     responder.answer(Ok(reply));
                 }
@@ -231,9 +315,16 @@ impl World {
                 stalled_ms: None,
             }))),
             Act::SessionChanged(session) => drop(self.changed.insert(session)),
+            Act::InboxChanged(session) => {
+                let (pending, leased) = self.engine.inbox_counts(&session);
+                self.tell(&Notification::InboxChanged(InboxChanged {
+                    session_id: session,
+                    pending,
+                    leased,
+                }));
+            }
             // What agents are told is not told to any.
-            Act::InboxChanged(_)
-            | Act::DeadLetter(..)
+            Act::DeadLetter(..)
             | Act::WakeSkipped { .. }
             | Act::Begin { .. }
             | Act::Steer { .. }

@@ -31,7 +31,10 @@ fn check(text: &str) -> Result<(), IdError> {
     if text.len() > MAX_CHARS && text.chars().count() > MAX_CHARS {
         return Err(IdError::TooLong);
     }
-    if text.chars().any(char::is_control) {
+    // Most ids are plain ASCII, and every one that is read from a store is looked at again.
+    let plain = |byte: u8| matches!(byte, b' '..=b'~');
+    if !text.bytes().fold(true, |all, byte| all & plain(byte)) && text.chars().any(char::is_control)
+    {
         return Err(IdError::ControlCharacter);
     }
     if text == "self" {

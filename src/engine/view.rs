@@ -163,6 +163,11 @@ impl Engine {
         self.inboxes.counts(session)
     }
 
+    /// Whether an inbox holds the completion that this event announced, leased or not.
+    pub fn inbox_holds(&self, session: &SessionId, no: EventNo) -> bool {
+        self.inboxes.entry(session, no).is_some()
+    }
+
     /// The inboxes that hold something, opened or not.
     pub fn inbox_owners(&self) -> impl Iterator<Item = &SessionId> {
         self.inboxes.owners()

@@ -9,10 +9,10 @@ use super::core::{Core, Shape, Then};
 use super::hub::ConnId;
 use super::wake;
 use crate::agents::{InboxFile, Turn};
-use crate::domain::{DeliveryId, Prompt, Replaced, RunId, Seq, SessionId};
+use crate::domain::{DeliveryId, InboxEntry, Prompt, Replaced, RunId, Seq, SessionId};
 use crate::engine::{
-    Ask, Batch, Carried, DeliveredRun, Delivery, DeliveryAsk, DrainAsk, Group, Holder, Input,
-    PriorWake, WakeAsk,
+    Ask, Batch, Carried, Delivered, DeliveredRun, Delivery, DeliveryAsk, DrainAsk, Group, Holder,
+    Input, PriorWake, WakeAsk,
 };
 use crate::protocol::{
     CompletionView, DeliveryParams, DrainParams, DrainResult, ExtendParams, PeekParams, PeekResult,
@@ -116,9 +116,10 @@ impl Core {
         batch: &mut Batch<Then>,
     ) -> Result<DeliveryAsk, Trouble> {
         let delivery: DeliveryId = params.delivery_id;
+        let engine = &self.engine;
         let (session, all) = self
             .store
-            .delivery(&delivery)?
+            .delivery(&delivery, &|session, no| engine.inbox_holds(session, no))?
             .ok_or_else(|| RpcError::delivery_not_found(&delivery))?;
         self.know(&session, batch)?;
         let runs = match params.run_ids {
@@ -147,31 +148,39 @@ impl Core {
         let mut entries = self.store.inbox(session, limit.saturating_add(1))?;
         let mut more = entries.len() > limit;
         entries.truncate(limit);
-        let mut completions = Vec::new();
         let mut held = 0;
-        for entry in entries {
-            // What surely does not fit in a line any more need not be read.
-            if held > cut::LINE_BYTES {
-                more = true;
-                break;
-            }
+        let fits = |entry: &&InboxEntry| {
+            let fits = held <= cut::LINE_BYTES;
             held += entry.weight as usize;
-            completions.extend(self.taken(&entry.run, entry.attempt, &entry.replaced)?);
-        }
+            fits
+        };
+        // What surely does not fit in a line any more need not be read.
+        let read = entries.iter().take_while(fits).count();
+        more |= read < entries.len();
+        let taken = entries.iter().take(read);
+        let completions =
+            self.taken(taken.map(|entry| (&entry.run, entry.attempt, &entry.replaced)))?;
         let (pending, leased) = self.engine.inbox_counts(session);
         Ok(PeekResult::fitted(pending, leased, completions, more))
     }
 
-    /// A completion as an inbox shows it; `None` if its run was purged meanwhile.
-    fn taken(
+    /// Completions as an inbox shows them, without those whose runs were purged meanwhile.
+    fn taken<'a>(
         &mut self,
-        run: &RunId,
-        attempt: u32,
-        replaced: &Replaced,
-    ) -> Result<Option<CompletionView>, StoreError> {
-        let completion = self.store.completion(run)?;
-        Ok(completion
-            .map(|completion| CompletionView::of(&completion).from_inbox(attempt, replaced)))
+        entries: impl Iterator<Item = (&'a RunId, u32, &'a Replaced)> + Clone,
+    ) -> Result<Vec<CompletionView>, StoreError> {
+        let runs: Vec<&RunId> = entries.clone().map(|(run, ..)| run).collect();
+        let found = self.store.completions(&runs)?;
+        let shown = entries
+            .zip(found)
+            .filter_map(|((_, attempt, replaced), found)| {
+                Some(CompletionView::of(&found?).from_inbox(attempt, replaced))
+            });
+        Ok(shown.collect())
+    }
+
+    fn handed_out(&mut self, entries: &[Delivered]) -> Result<Vec<CompletionView>, StoreError> {
+        self.taken((entries.iter()).map(|entry| (&entry.run, entry.attempt, &entry.replaced)))
     }
 
     /// The answer to `drain`.
@@ -180,10 +189,7 @@ impl Core {
         delivery: Delivery,
         waited: bool,
     ) -> Result<Reply, StoreError> {
-        let mut completions = Vec::new();
-        for entry in &delivery.entries {
-            completions.extend(self.taken(&entry.run, entry.attempt, &entry.replaced)?);
-        }
+        let completions = self.handed_out(&delivery.entries)?;
         let result = DrainResult::of(delivery, completions, waited);
         Ok(Reply::Drain(Box::new(result)))
     }
@@ -246,10 +252,7 @@ impl Core {
         run: RunId,
         carried: &Carried,
     ) -> Result<(), StoreError> {
-        let mut completions = Vec::new();
-        for entry in &carried.entries {
-            completions.extend(self.taken(&entry.run, entry.attempt, &entry.replaced)?);
-        }
+        let completions = self.handed_out(&carried.entries)?;
         let mut turn = Turn {
             seq,
             run,

@@ -148,6 +148,14 @@ pub trait Store: Send {
     /// [`StoreError`] if it can't be read.
     fn completion(&mut self, id: &RunId) -> Result<Option<Completion>, StoreError>;
 
+    /// How each of these runs ended, in their order, as [`completion`](Self::completion) tells it of one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if one can't be read.
+    fn completions(&mut self, ids: &[&RunId]) -> Result<Vec<Option<Completion>>, StoreError> {
+        ids.iter().map(|id| self.completion(id)).collect()
+    }
+
     /// The run that a wake of this id joined.
     ///
     /// # Errors
@@ -201,12 +209,14 @@ pub trait Store: Send {
     fn inbox(&mut self, id: &SessionId, limit: usize) -> Result<Vec<InboxEntry>, StoreError>;
 
     /// A delivery that was acknowledged by this id or is to be: from whose inbox, and what, in the order in which it was handed out.
+    /// What still lies in that inbox, as the caller knows, is not settled and not looked for.
     ///
     /// # Errors
     /// [`StoreError`] if it can't be read.
     fn delivery(
         &mut self,
         id: &DeliveryId,
+        lies_there: &dyn Fn(&SessionId, EventNo) -> bool,
     ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError>;
 
     /// The dead letters in the order in which their runs ended, after that of `after`, at most `limit`; of this parent, if one is named.

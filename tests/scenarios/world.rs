@@ -178,7 +178,11 @@ impl World {
     fn ask(&mut self, line: &str, words: &Words) -> Vec<String> {
         let mut ask = self.parsed(words);
         if let Ask::Ack(ask) | Ask::Release(ask) = &ask
-            && self.store.delivery(&ask.delivery).unwrap().is_none()
+            && self
+                .store
+                .delivery(&ask.delivery, &|_, _| false)
+                .unwrap()
+                .is_none()
         {
             return vec!["-> no such delivery".to_owned()];
         }

@@ -344,7 +344,11 @@ impl<'m> World<'m> {
         }
         let recent = self.deliveries.len().saturating_sub(4);
         let delivery = self.rng.one_of(&self.deliveries[recent..]).clone();
-        let (_, runs) = self.disk.store().delivery(&delivery).unwrap()?;
+        let (_, runs) = self
+            .disk
+            .store()
+            .delivery(&delivery, &|_, _| false)
+            .unwrap()?;
         let part = self.rng.percent(30);
         let named = |rng: &mut Rng| {
             let runs = runs.into_iter();

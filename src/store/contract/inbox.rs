@@ -132,7 +132,7 @@ pub(super) fn a_newer_completion_takes_the_place_of_older_ones(store: &mut dyn S
         ("r2", &latest, 2)
     );
     // Nothing holds them, and nobody waits for them.
-    let (_, runs) = store.delivery(&"d1".into()).unwrap().unwrap();
+    let (_, runs) = delivery(store, "d1").unwrap();
     assert!(runs[0].settled);
     assert_eq!(prune(store, keep(1_000, 100, 100)), 2);
     assert_eq!(stored(store), [2, 4]);
@@ -143,7 +143,7 @@ pub(super) fn a_delivery_tells_what_has_been_settled_of_it(store: &mut dyn Store
     let named = vec![key(4, 4), key(1, 1), key(2, 2), key(3, 3)];
     put(store, vec![deliver("p", named.clone(), Some(("d1", 5)))]);
     put(store, vec![deliver("p", vec![key(5, 5)], None)]);
-    let (session, runs) = store.delivery(&"d1".into()).unwrap().unwrap();
+    let (session, runs) = delivery(store, "d1").unwrap();
     assert_eq!(session, sid("p"));
     let pending = named.into_iter().map(|(no, run)| DeliveredRun {
         run,
@@ -153,7 +153,7 @@ pub(super) fn a_delivery_tells_what_has_been_settled_of_it(store: &mut dyn Store
     assert_eq!(runs, pending.collect::<Vec<_>>());
 
     let settled = |store: &mut dyn Store| -> Vec<bool> {
-        let (_, runs) = store.delivery(&"d1".into()).unwrap().unwrap();
+        let (_, runs) = delivery(store, "d1").unwrap();
         runs.iter().map(|run| run.settled).collect()
     };
     put(
@@ -161,6 +161,13 @@ pub(super) fn a_delivery_tells_what_has_been_settled_of_it(store: &mut dyn Store
         vec![Write::Settle(sid("p"), vec![key(1, 1), key(4, 4)])],
     );
     assert_eq!(settled(store), [true, true, false, false]);
+    let (_, runs) = (store.delivery(&"d1".into(), &|session, _| *session == sid("p")))
+        .unwrap()
+        .unwrap();
+    assert!(
+        runs.iter().all(|run| !run.settled),
+        "what lies there is not settled"
+    );
     put(store, vec![bury(entry(&rows[1], 20, 2), "p", 6)]);
     assert_eq!(settled(store), [true, true, false, false]);
     let back = entry(&rows[1], 20, 2);
@@ -171,5 +178,5 @@ pub(super) fn a_delivery_tells_what_has_been_settled_of_it(store: &mut dyn Store
     // What was pruned is not known any more: only what is held stays.
     assert_eq!(prune(store, keep(0, 0, 100)), 3);
     put(store, vec![Write::Purge(sid("a"))]);
-    assert_eq!(store.delivery(&"d1".into()).unwrap(), None);
+    assert_eq!(delivery(store, "d1"), None);
 }

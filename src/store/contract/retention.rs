@@ -125,7 +125,7 @@ pub(super) fn closed_sessions_go_once_nothing_is_left_of_them(store: &mut dyn St
 pub(super) fn deliveries_go_like_runs(store: &mut dyn Store) {
     let left = |store: &mut dyn Store| -> Vec<&'static str> {
         let names = ["d1", "d2", "d3", "d4", "d5"];
-        let there = |name: &&str| store.delivery(&DeliveryId::from(*name)).unwrap().is_some();
+        let there = |name: &&str| delivery(store, name).is_some();
         names.into_iter().filter(there).collect()
     };
     let one = row(1, "a", Some("p"));
@@ -228,8 +228,8 @@ pub(super) fn a_purge_leaves_no_trace_and_nothing_else_is_lost(store: &mut dyn S
     let letters = [("r2", "c"), ("r7", "c")].map(|(run, of)| (run.into(), of.into()));
     assert_eq!(dead(store), letters);
     assert_eq!(store.pruned_to().unwrap(), None);
-    assert_eq!(store.delivery(&"d1".into()).unwrap(), None);
-    let (_, runs) = store.delivery(&"d2".into()).unwrap().unwrap();
+    assert_eq!(delivery(store, "d1"), None);
+    let (_, runs) = delivery(store, "d2").unwrap();
     let settled: Vec<_> = runs
         .iter()
         .map(|run| (run.run.as_str(), run.settled))
@@ -252,7 +252,7 @@ pub(super) fn a_purge_leaves_no_trace_and_nothing_else_is_lost(store: &mut dyn S
     put(store, vec![accept(again.clone()), complete(&again, 70, 11)]);
     assert_eq!(store.run(&rid("r1")).unwrap().unwrap().row.seq, seq(8));
     // Another run of that name is not what was delivered.
-    let (_, runs) = store.delivery(&"d2".into()).unwrap().unwrap();
+    let (_, runs) = delivery(store, "d2").unwrap();
     assert!(!runs[0].settled);
 }
 

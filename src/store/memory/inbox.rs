@@ -171,14 +171,21 @@ impl Tables {
         owed || self.dead.rows().contains_key(&no)
     }
 
-    pub(super) fn delivery(&self, id: &DeliveryId) -> Option<(SessionId, Vec<DeliveredRun>)> {
+    pub(super) fn delivery(
+        &self,
+        id: &DeliveryId,
+        lies_there: &dyn Fn(&SessionId, EventNo) -> bool,
+    ) -> Option<(SessionId, Vec<DeliveredRun>)> {
         let delivery = self.deliveries.rows().get(id)?;
         let runs = delivery.entries.iter().map(|(no, run)| {
-            let ended = self.ended(run, *no).and_then(|record| record.end.as_ref());
+            let settled = || {
+                let ended = self.ended(run, *no).and_then(|record| record.end.as_ref());
+                ended.is_some_and(|(completion, no)| !self.holds(completion, *no))
+            };
             DeliveredRun {
                 run: run.clone(),
                 no: *no,
-                settled: ended.is_some_and(|(completion, no)| !self.holds(completion, *no)),
+                settled: !lies_there(&delivery.session, *no) && settled(),
             }
         });
         Some((delivery.session.clone(), runs.collect()))

@@ -219,9 +219,10 @@ impl Store for MemoryStore {
     fn delivery(
         &mut self,
         id: &DeliveryId,
+        lies_there: &dyn Fn(&SessionId, EventNo) -> bool,
     ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError> {
         self.alive()?;
-        Ok(self.tables.delivery(id))
+        Ok(self.tables.delivery(id, lies_there))
     }
 
     fn dead_letters(

@@ -190,6 +190,10 @@ impl Store for SqliteStore {
         self.read(|db| reads::completion(db, id))
     }
 
+    fn completions(&mut self, ids: &[&RunId]) -> Result<Vec<Option<Completion>>, StoreError> {
+        self.read(|db| reads::completions(db, ids))
+    }
+
     fn joined(&mut self, id: &RunId) -> Result<Option<RunId>, StoreError> {
         self.read(|db| reads::joined(db, id))
     }
@@ -229,8 +233,9 @@ impl Store for SqliteStore {
     fn delivery(
         &mut self,
         id: &DeliveryId,
+        lies_there: &dyn Fn(&SessionId, EventNo) -> bool,
     ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError> {
-        self.read(|db| reads::delivery(db, id))
+        self.read(|db| reads::delivery(db, id, lies_there))
     }
 
     fn dead_letters(

@@ -47,6 +47,7 @@ pub(in super::super) fn inbox(
 pub(in super::super) fn delivery(
     db: &Connection,
     id: &DeliveryId,
+    lies_there: &dyn Fn(&SessionId, EventNo) -> bool,
 ) -> Got<Option<(SessionId, Vec<DeliveredRun>)>> {
     let sql = "SELECT session, entries FROM deliveries WHERE id = ?";
     let found = first(db, sql, [id], |columns| {
@@ -62,11 +63,11 @@ pub(in super::super) fn delivery(
     let mut held = db.prepare_cached("SELECT held FROM runs WHERE run_id = ? AND event = ?")?;
     let mut runs = Vec::with_capacity(entries.len());
     for (no, run) in entries {
-        let values = params![run.as_str(), signed(no.get())];
-        let held = held
-            .query_row(values, |row| row.get::<_, bool>(0))
-            .optional()?;
-        let settled = held == Some(false);
+        let settled = !lies_there(&session, no) && {
+            let values = params![run.as_str(), signed(no.get())];
+            let held = held.query_row(values, |row| row.get::<_, bool>(0));
+            held.optional()? == Some(false)
+        };
         runs.push(DeliveredRun { run, no, settled });
     }
     Ok(Some((session, runs)))

@@ -16,7 +16,7 @@ use crate::engine::Snapshot;
 
 pub(super) use events::events;
 pub(super) use inbox::{dead_letter, dead_letters, delivery, inbox, is_named};
-pub(super) use runs::{completion, joined, prompt, run, runs};
+pub(super) use runs::{completion, completions, joined, prompt, run, runs};
 
 /// Longest chain of parents that is followed: a guard against circles that are larger than any use.
 const MAX_ANCESTORS: usize = 10_000;

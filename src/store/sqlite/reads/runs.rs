@@ -23,6 +23,10 @@ static RUN: LazyLock<String> =
 static PROMPT_OF: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {PROMPT} FROM runs WHERE seq = ?"));
 
+/// A completion by its run's id.
+static COMPLETION_OF: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {FACTS}, {COMPLETION} FROM runs WHERE run_id = ?"));
+
 pub(in super::super) fn run(db: &Connection, id: &RunId) -> Got<Option<StoredRun>> {
     let found = first(db, &RUN, [id.as_str()], rows::stored_run)?;
     found.map(|run| with_wake(db, run)).transpose()
@@ -30,9 +34,27 @@ pub(in super::super) fn run(db: &Connection, id: &RunId) -> Got<Option<StoredRun
 
 /// How a run ended, without what it was asked: that can be long.
 pub(in super::super) fn completion(db: &Connection, id: &RunId) -> Got<Option<Completion>> {
-    let sql = format!("SELECT {FACTS}, {COMPLETION} FROM runs WHERE run_id = ?");
-    let found = first(db, &sql, [id.as_str()], |columns| completed(db, columns))?;
+    let found = first(db, &COMPLETION_OF, [id.as_str()], |columns| {
+        completed(db, columns)
+    })?;
     Ok(found.flatten())
+}
+
+/// The same of several runs.
+pub(in super::super) fn completions(
+    db: &Connection,
+    ids: &[&RunId],
+) -> Got<Vec<Option<Completion>>> {
+    let mut statement = db.prepare_cached(&COMPLETION_OF)?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let mut rows = statement.query([id.as_str()])?;
+        found.push(match rows.next()? {
+            Some(row) => completed(db, &mut Columns::of(row))?,
+            None => None,
+        });
+    }
+    Ok(found)
 }
 
 /// A run's completion from its facts and those columns.

@@ -166,7 +166,10 @@ fn a_migrated_store_goes_on_where_the_old_one_was() {
     assert_eq!(snapshot.inboxes, [(sid("p"), vec![revived])]);
     assert_eq!(snapshot.last_seq, Seq::new(6));
     assert_eq!(snapshot.purged, []);
-    let (_, runs) = store.delivery(&"d1".into()).unwrap().unwrap();
+    let (_, runs) = store
+        .delivery(&"d1".into(), &|_, _| false)
+        .unwrap()
+        .unwrap();
     assert!(runs.iter().all(|run| run.settled));
 }
 
