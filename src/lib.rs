@@ -23,8 +23,9 @@
 //! 4. [`agents`]: what drives turns, each under a guard that leaves no process behind.
 //! 5. [`protocol`]: our methods, results and errors as types.
 //! 6. [`wire`]: framing, JSON-RPC, and one outbox a client.
-//! 7. [`sidecar`]: the world: the loop, the clients, the clock, the end.
-//! 8. [`cli`]: flags, `turnlane run`, exit codes.
+//! 7. [`sidecar`]: the world: the loop, the clients, the clock, the end. One process owns a store, in a [`sidecar::Sidecar`]; every
+//!    other one passes its client on to that one ([`sidecar::pass_on`]), and takes its place when it dies.
+//! 8. [`cli`]: flags, the one-shot commands, exit codes.
 
 pub mod agents;
 pub mod cli;

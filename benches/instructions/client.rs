@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use turnlane::wire::{Arrival, Bounds, Call, Connection, Ends, Framing, Switchboard};
+use turnlane::wire::{Arrival, Bounds, Call, Connection, Door, Ends, Framing, Switchboard};
 
 use crate::Outcome;
 
@@ -36,7 +36,7 @@ impl Client {
         let (heard, output) = io::pipe()?;
         let mut board = Switchboard::new()?;
         let ends = Ends::new(OwnedFd::from(input), OwnedFd::from(output))?;
-        let connection = board.connect(1, ends, Framing::Lines, bounds())?;
+        let connection = board.connect(1, ends, Framing::Lines, bounds(), Door::Own)?;
         let heard = OwnedFd::from(heard);
         let flags = rustix::fs::fcntl_getfl(&heard)?;
         rustix::fs::fcntl_setfl(&heard, flags | rustix::fs::OFlags::NONBLOCK)?;
@@ -72,7 +72,7 @@ impl Client {
         self.board.wait(Some(Duration::ZERO));
         self.board.take(|_, arrival| match arrival {
             Arrival::Calls(calls) => calls.into_iter().for_each(&mut take),
-            Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed => {}
+            Arrival::Attach(_) | Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed => {}
         });
         self.board.flush();
         self.last = self.heard.len();

@@ -186,13 +186,20 @@ impl World {
     fn prompt(&mut self, params: PromptParams) -> Result<PromptAsk, RpcError> {
         params.check(self.engine.limits())?;
         let prompt = Prompt::from(params.prompt);
-        let prior = (params.run_id.as_ref())
-            .and_then(|id| self.store.run(id).expect("it can be read"))
-            .map(|stored| Prior {
-                session: stored.row.session,
-                seq: stored.row.seq,
-                same_prompt: stored.prompt == prompt,
-            });
+        let prior = (params.run_id.as_ref()).and_then(|id| {
+            let stored = self.store.run(id).expect("it can be read");
+            match stored {
+                Some(stored) => Some(Prior::Run {
+                    session: stored.row.session,
+                    seq: stored.row.seq,
+                    same_prompt: stored.prompt == prompt,
+                }),
+                None => {
+                    let joined = self.store.joined(id).expect("it can be read");
+                    joined.map(|_| Prior::Joined)
+                }
+            }
+        });
         if !self.engine.knows(&params.session_id) {
             return Err(RpcError::session_not_found(&params.session_id));
         }

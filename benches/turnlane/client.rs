@@ -61,6 +61,11 @@ impl Client {
         self.link.pid()
     }
 
+    /// Ends it as nothing can be caught.
+    pub fn kill(&mut self) -> Outcome<()> {
+        self.link.kill()
+    }
+
     /// A name that no run of the store has.
     pub fn run_id(&self) -> String {
         format!("{}-{}", self.store, self.next)

@@ -9,42 +9,52 @@ use crate::client::Client;
 use crate::frame::{Bench, Outcome};
 use crate::link::Link;
 use crate::measure::Probe;
+use crate::rows::attached::attached;
 
 /// A durable accept: from the writing of a `prompt` to its answer. The session's run under way holds, so no agent starts in it.
-pub struct Accept(Client);
+pub struct Accept {
+    client: Client,
+    session: &'static str,
+}
 
 impl Accept {
-    const SESSION: &str = "held";
-
     /// Starts turnlane with a session that holds.
     pub fn start(bench: &Bench, store: &str) -> Outcome<Self> {
-        let mut client = Client::start(bench, store)?;
-        client.open(Self::SESSION, "script")?;
-        client.hold(Self::SESSION, "holds", "hold it")?;
-        Ok(Self(client))
+        Self::of(Client::start(bench, store)?, "held")
+    }
+
+    /// The same in a second process on a store that has an owner.
+    pub fn attach(bench: &Bench, store: &str) -> Outcome<Self> {
+        Self::of(attached(bench, store)?, "far")
+    }
+
+    fn of(mut client: Client, session: &'static str) -> Outcome<Self> {
+        client.open(session, "script")?;
+        client.hold(session, &format!("holds-{session}"), "hold it")?;
+        Ok(Self { client, session })
     }
 
     /// The program's process.
     pub fn pid(&self) -> u32 {
-        self.0.pid()
+        self.client.pid()
     }
 }
 
 impl Probe for Accept {
     fn once(&mut self) -> Outcome<Duration> {
-        let run = self.0.run_id();
-        let request = (self.0).prepare_prompt(Self::SESSION, &run, "say hello");
+        let run = self.client.run_id();
+        let request = (self.client).prepare_prompt(self.session, &run, "say hello");
         let began = Instant::now();
-        self.0.send(&request)?;
-        self.0.answer(&request)?;
+        self.client.send(&request)?;
+        self.client.answer(&request)?;
         Ok(began.elapsed())
     }
 
     /// Empties the queue. The answer to the second question comes after all that was said of the first.
     fn after_round(&mut self) -> Outcome<()> {
-        let session = Self::SESSION;
-        (self.0).call("cancel", &json!({"sessionId": session, "scope": "queued"}))?;
-        self.0.call("session/get", &json!({"sessionId": session}))
+        let session = self.session;
+        (self.client).call("cancel", &json!({"sessionId": session, "scope": "queued"}))?;
+        (self.client).call("session/get", &json!({"sessionId": session}))
     }
 }
 

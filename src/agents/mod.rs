@@ -20,7 +20,8 @@ use crate::domain::{
     Verdict,
 };
 
-pub use guard::{Guards, guard_main, terminal_main};
+pub(crate) use guard::MARK;
+pub use guard::{Guards, guard_main, raise_descriptor_limit, terminal_main};
 pub use inbox::InboxFile;
 pub use script::script_main;
 pub(crate) use tail::Tail;

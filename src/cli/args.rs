@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::operator::Operator;
-use crate::sidecar::{Flags, OnLastDisconnect};
+use crate::sidecar::{Config, Flags, OnLastDisconnect, StoreAt};
 use crate::store::Durability;
 use crate::wire::Framing;
 
@@ -30,6 +30,10 @@ pub(super) enum Command {
     Stdio(Stdio),
     /// Run one prompt, stream its output, and exit as it did
     Run(Run),
+    /// Hold the store for whoever attaches, until a signal or `turnlane stop`
+    Serve(Serve),
+    /// End whoever holds the store, for everyone who uses it
+    Stop(Stop),
     /// Print the protocol as a document: a JSON Schema of every message
     Schema(Schema),
     #[command(flatten)]
@@ -97,15 +101,40 @@ pub(super) struct Run {
     /// Print the run's id once it is durable, and leave it running
     #[arg(long)]
     pub(super) detach: bool,
-    /// Print the run's id and go on in the background: what `--detach` starts
-    #[arg(long, hide = true)]
-    pub(super) announce: bool,
     /// Print one JSON event a line, the completion last
     #[arg(long)]
     pub(super) json: bool,
     /// What to run, everything from its first word on; `-` reads it from standard input
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROMPT", num_args = 1..)]
     pub(super) prompt: Vec<String>,
+}
+
+/// For `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// End once nobody has been attached, and nothing has gone on, for so long, such as 10m; without it never
+    #[arg(long, value_name = "TIME", value_parser = idle)]
+    pub(super) idle_exit: Option<Duration>,
+    /// The agent of sessions that are opened without one; a prompt to an unknown session then opens it
+    #[arg(long, value_name = "NAME")]
+    pub(super) default_agent: Option<String>,
+    /// Standard input and output are the socket of a first client, who is not waited for: what a one-shot command starts
+    #[arg(long, hide = true)]
+    pub(super) guest: bool,
+}
+
+/// For `stop`.
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    /// Let what is accepted end first
+    #[arg(long)]
+    pub(super) finish: bool,
+    /// How long it may take, such as 30s or 5m [default: 10s, with `--finish` 10m]
+    #[arg(long, value_name = "TIME", value_parser = limit)]
+    pub(super) timeout: Option<Duration>,
+    /// Print one JSON value
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// For `schema`.
@@ -160,7 +189,39 @@ pub(super) fn limit(text: &str) -> Result<Duration, String> {
     Ok(limit)
 }
 
+/// A time that may be none.
+fn idle(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
 impl Common {
+    /// The arguments of a service for a first client that has these flags.
+    pub(super) fn service(&self, config: &Config) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["serve".into(), "--guest".into()];
+        args.extend(["--idle-exit".into(), "0".into()]);
+        if let StoreAt::Directory(store) = &config.store {
+            args.extend(["--store".into(), store.into()]);
+        }
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        for (flag, path) in [("--config", &self.config), ("--log-file", &self.log_file)] {
+            if let Some(path) = path {
+                args.extend([flag.into(), absolute(path).into()]);
+            }
+        }
+        if self.durability.is_some() {
+            let word = match config.durability {
+                Durability::Full => "full",
+                Durability::Relaxed => "relaxed",
+            };
+            args.extend(["--durability".into(), word.into()]);
+        }
+        args.extend(["--log-level".into(), self.log_level.clone().into()]);
+        args
+    }
+
     /// What these flags say about the configuration.
     pub(super) fn flags(&self) -> Flags {
         Flags {

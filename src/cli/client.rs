@@ -3,8 +3,9 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The code of parameters that are wrong whatever the store holds.
 pub(super) const INVALID_PARAMS: i64 = -32_602;
@@ -12,6 +13,10 @@ pub(super) const INVALID_PARAMS: i64 = -32_602;
 pub(super) const NOT_FOUND: i64 = -32_010;
 /// The kind of what we gave up ourselves.
 pub(super) const INTERRUPTED: &str = "interrupted";
+/// The kind of what is to be repeated.
+const OWNER_LOST: &str = "ownerLost";
+/// What such a request may have been given by its way to the owner, and says when it is repeated.
+const NAMES: [&str; 2] = ["runId", "sessionId"];
 
 /// What reaches a one-shot command.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub(super) struct Refused {
     pub(super) kind: String,
     /// What a person reads.
     pub(super) message: String,
+    /// What the request is to be repeated with, where it was lost with the process that held the store.
+    names: Map<String, Value>,
 }
 
 impl Client {
@@ -91,8 +98,28 @@ impl Client {
         id
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer. What is lost with the process that held the store is asked again of the next one.
     pub(super) fn ask(&mut self, method: &str, params: &Value) -> Result<Value, Refused> {
+        let began = Instant::now();
+        let mut asked = params.clone();
+        loop {
+            match self.ask_once(method, &asked) {
+                Err(refused) if refused.kind == OWNER_LOST => {
+                    for (name, value) in &refused.names {
+                        asked[name] = value.clone();
+                    }
+                    if let Some((name, limit)) = limit(method, params) {
+                        let gone = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                        // No time at all is not the same as hardly any.
+                        asked[name] = json!(limit.saturating_sub(gone).max(limit.min(1)));
+                    }
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    fn ask_once(&mut self, method: &str, params: &Value) -> Result<Value, Refused> {
         let id = self.send(method, params);
         loop {
             match self.incoming.recv() {
@@ -138,6 +165,7 @@ impl Refused {
             code: 0,
             kind: kind.to_owned(),
             message: message.to_owned(),
+            names: Map::new(),
         }
     }
 
@@ -147,16 +175,31 @@ impl Refused {
     }
 }
 
+/// The parameter that bounds how long this request waits, and the bound.
+fn limit(method: &str, params: &Value) -> Option<(&'static str, u64)> {
+    let name = match method {
+        "drain" => "waitMs",
+        "run/wait" | "session/wait" => "timeoutMs",
+        _ => return None,
+    };
+    Some((name, params.get(name)?.as_u64()?))
+}
+
 fn answer(mut message: Value) -> Result<Value, Refused> {
     match message.get("error") {
         None => Ok(message["result"].take()),
-        Some(error) => Err(Refused {
-            code: error["code"].as_i64().unwrap_or_default(),
-            kind: error["data"]["kind"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-            message: error["message"].as_str().unwrap_or_default().to_owned(),
-        }),
+        Some(error) => {
+            let data = &error["data"];
+            let names = NAMES.into_iter().filter_map(|name| {
+                let given = data.get(name).filter(|name| name.is_string())?;
+                Some((name.to_owned(), given.clone()))
+            });
+            Err(Refused {
+                code: error["code"].as_i64().unwrap_or_default(),
+                kind: data["kind"].as_str().unwrap_or_default().to_owned(),
+                message: error["message"].as_str().unwrap_or_default().to_owned(),
+                names: names.collect(),
+            })
+        }
     }
 }

@@ -1,8 +1,12 @@
-//! The sidecar that lives in a one-shot command, and the one client that it has.
+//! The one client of a one-shot command, and what stands behind it: whoever holds the store, found or started; for a store in
+//! memory a sidecar of its own.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,21 +14,31 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::Common;
 use super::client::{Client, Incoming};
 use super::{CANCELLED, usage};
-use crate::sidecar::{Config, Logging, Sidecar};
+use crate::sidecar::{Config, Door, Guest, Life, Logging, Sidecar, StoreAt, Without, pass_on};
 use crate::store::StoreError;
 
 /// What a command needs before it can begin.
 pub(super) struct Ready {
     config: Config,
     logging: Logging,
+    /// The flags of the service that is started if nobody holds the store.
+    service: Vec<OsString>,
 }
 
-/// A sidecar and our connection to it.
+/// Our connection to whoever holds the store.
 pub(super) struct Inside {
     /// Speaks to it.
     pub(super) client: Client,
-    sidecar: Sidecar,
+    behind: Behind,
     runtime: tokio::runtime::Runtime,
+}
+
+/// What stands behind the connection.
+enum Behind {
+    /// A sidecar in this process.
+    Sidecar(Sidecar),
+    /// A thread that passes everything on to another process.
+    Relay(JoinHandle<Result<(), StoreError>>),
 }
 
 /// Why there is none.
@@ -47,26 +61,75 @@ impl Ready {
         let config = Config::load(&common.flags()).map_err(|why| usage(&why))?;
         let logging = Logging::start(&common.log_level, common.log_file.as_deref())
             .map_err(|why| usage(&why))?;
-        Ok(Self { config, logging })
+        let service = common.service(&config);
+        Ok(Self {
+            config,
+            logging,
+            service,
+        })
     }
 
-    /// Opens the store and connects.
+    /// Connects to whoever holds the store; if nobody does, one that does is started, and stays for as long as it is needed.
     ///
     /// # Errors
-    /// [`Failed`]: the store can't be opened, or is held by another process.
+    /// [`Failed`]: a store in memory can't be had, or something of the system's. What is wrong with another is answered to the first
+    /// request.
     pub(super) fn enter(self) -> Result<Inside, Failed> {
+        let service = Without::Spawn(self.service.clone());
+        self.connect(service)
+    }
+
+    /// Connects to whoever holds the store; if nobody does, the first request is refused.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    pub(super) fn enter_if_held(self) -> Result<Inside, Failed> {
+        self.connect(Without::Nothing)
+    }
+
+    fn connect(self, without: Without) -> Result<Inside, Failed> {
         let runtime = super::runtime()?;
         let handle = runtime.handle().clone();
-        let sidecar = Sidecar::start(self.config, Some(&self.logging), handle)?;
         let (ours, theirs) = UnixStream::pair()?;
-        sidecar.attach(theirs.try_clone()?.into(), theirs.into(), true)?;
+        let guest = Guest {
+            read: theirs.try_clone()?.into(),
+            write: theirs.into(),
+            door: Door::Own,
+            paced: true,
+        };
+        let behind = match self.config.store {
+            StoreAt::Memory => {
+                let life = Life {
+                    first: Some(guest),
+                    dropped_lines: Some(self.logging.dropped()),
+                    ..Life::default()
+                };
+                Behind::Sidecar(Sidecar::start(self.config, life, handle)?)
+            }
+            StoreAt::Directory(_) => {
+                let relay = std::thread::Builder::new().name("relay".into());
+                Behind::Relay(relay.spawn(move || {
+                    pass_on(&self.config, guest, without, Some(&self.logging), &handle)
+                })?)
+            }
+        };
         let client = Client::new(ours)?;
         watch_signals(&runtime, &client)?;
         Ok(Inside {
             client,
-            sidecar,
+            behind,
             runtime,
         })
+    }
+}
+
+impl Ready {
+    /// The store's directory; `None` for one in memory.
+    pub(super) fn store(&self) -> Option<&Path> {
+        match &self.config.store {
+            StoreAt::Directory(path) => Some(path),
+            StoreAt::Memory => None,
+        }
     }
 }
 
@@ -77,7 +140,13 @@ impl Inside {
     /// [`StoreError`]: the store failed.
     pub(super) fn leave(self) -> Result<(), StoreError> {
         self.client.leave();
-        let ended = self.sidecar.join();
+        let ended = match self.behind {
+            Behind::Sidecar(sidecar) => sidecar.join(),
+            Behind::Relay(relay) => match relay.join() {
+                Ok(ended) => ended,
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+        };
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         ended
     }

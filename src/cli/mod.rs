@@ -2,13 +2,13 @@
 
 mod args;
 mod client;
-mod detach;
 mod inside;
 mod operator;
 mod outcome;
 mod run;
 mod schema;
 mod serve;
+mod stop;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -44,6 +44,8 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         None => serve::stdio(&cli.common, &cli.stdio),
         Some(Command::Stdio(stdio)) => serve::stdio(&cli.common, &stdio),
         Some(Command::Run(run)) => run::run(&cli.common, run),
+        Some(Command::Serve(asked)) => serve::serve(&cli.common, &asked),
+        Some(Command::Stop(asked)) => stop::stop(&cli.common, &asked),
         Some(Command::Schema(asked)) => schema::print(&asked),
         Some(Command::Operator(asked)) => operator::operate(&cli.common, asked),
     }
@@ -81,6 +83,12 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .thread_name("world")
         .enable_all()
         .build()
+}
+
+/// Prints a value as one line of JSON; a standard output that is gone is no trouble.
+fn print(value: &serde_json::Value) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{value}");
 }
 
 /// Says something to a person; a stderr that is gone is no trouble.

@@ -10,7 +10,7 @@ use super::args::{Common, Run};
 use super::client::{Client, INVALID_PARAMS, Incoming, Refused};
 use super::inside::{Failed, Ready};
 use super::outcome::{code, summary};
-use super::{OURS, USAGE, detach, ours, say};
+use super::{OURS, USAGE, ours, say};
 
 /// Runs one prompt.
 pub(super) fn run(common: &Common, run: Run) -> ExitCode {
@@ -18,9 +18,6 @@ pub(super) fn run(common: &Common, run: Run) -> ExitCode {
         Ok(prompt) => prompt,
         Err(error) => return ours(&format!("standard input: {error}")),
     };
-    if run.detach {
-        return detach::detach(run.prompt.len(), &prompt);
-    }
     let ready = match Ready::new(common) {
         Ok(ready) => ready,
         Err(status) => return status,
@@ -114,8 +111,14 @@ impl OneShot<'_> {
         }
         let accepted = client.ask("prompt", &params)?;
         self.id = accepted["runId"].as_str().unwrap_or_default().to_owned();
-        if self.run.announce {
-            detach::announce(&self.id);
+        if self.run.detach {
+            // It goes on without us; its session, if it is only for it, is closed by whoever holds the store.
+            self.fresh = false;
+            let told = self.print(format!("{}\n", self.id).as_bytes(), false);
+            return Ok(Some(match told {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => ours(&format!("standard output: {error}")),
+            }));
         }
         if accepted["state"] == "ended" {
             // The same run again, and it is over: what is left of it is its completion.
@@ -177,6 +180,9 @@ impl OneShot<'_> {
         if let Some(parent) = self.run.parent.as_ref().filter(|_| !known) {
             params.insert("parent".into(), json!(parent));
         }
+        if self.fresh {
+            params.insert("_closeWhenIdle".into(), json!(true));
+        }
         Ok(Value::Object(params))
     }
 
@@ -191,7 +197,9 @@ impl OneShot<'_> {
                 }
                 Incoming::Signal => self.cancel(client),
                 Incoming::Closed => {
-                    say(&"the store failed; what was accepted is recovered at the next start");
+                    say(
+                        &"whoever held the store is gone; what was accepted is recovered at the next start",
+                    );
                     return ExitCode::from(OURS);
                 }
             }

@@ -91,8 +91,14 @@ pub struct DeadLetter {
     pub at: Wall,
 }
 
-/// Bytes of a completion's fields in an answer beside its texts: names, numbers, punctuation.
-const FIELDS_BYTES: usize = 640;
+/// Bytes of the fields that every completion has in an answer, beside its texts: names, numbers as long as they get, punctuation.
+const FIELDS_BYTES: usize = 224;
+/// The same of fields that only some have.
+const STARTED_FIELD_BYTES: usize = 34;
+const EXIT_CODE_FIELD_BYTES: usize = 24;
+const REASON_FIELD_BYTES: usize = 28;
+const ERROR_FIELD_BYTES: usize = 52;
+const TEXT_FIELD_BYTES: usize = 18;
 
 /// Bytes of a text as a JSON string without its quotes, at the most.
 pub fn encoded_len(text: &str) -> usize {
@@ -124,9 +130,17 @@ impl Completion {
                 self.usage.as_deref(),
             ],
         ];
-        let texts: usize = texts.concat().into_iter().flatten().map(encoded_len).sum();
+        let texts: usize = (texts.concat().into_iter().flatten())
+            .map(|text| TEXT_FIELD_BYTES + encoded_len(text))
+            .sum();
+        let there = |is_there: bool, bytes: usize| if is_there { bytes } else { 0 };
+        let fields = FIELDS_BYTES
+            + there(self.started_at.is_some(), STARTED_FIELD_BYTES)
+            + there(self.exit_code.is_some(), EXIT_CODE_FIELD_BYTES)
+            + there(self.reason.is_some(), REASON_FIELD_BYTES)
+            + there(self.error.is_some(), ERROR_FIELD_BYTES);
         let wake = self.wake.as_ref().map_or(0, |wake| wake.shown_bytes());
-        u32::try_from(FIELDS_BYTES + texts + wake).unwrap_or(u32::MAX)
+        u32::try_from(fields + texts + wake).unwrap_or(u32::MAX)
     }
 }
 

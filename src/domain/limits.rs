@@ -80,6 +80,10 @@ limits! {
     json_values / "jsonValues" = 65_536;
     /// Bytes of a text in parameters as encoded in JSON, prompts and what is typed aside.
     param_text_bytes / "paramTextBytes" = PARAM_TEXT_BYTES;
+    /// Clients that one process serves over its store's socket; fewer where it may not have three descriptors for each.
+    clients / "clients" = 1_000;
+    /// Milliseconds without a word after which the process that holds a store is ended by those that are attached to it.
+    owner_timeout_ms / "ownerTimeoutMs" = 10_000;
     /// Requests of one connection under way, waiting ones included.
     requests / "requests" = 32_768;
     /// Bytes of the parameters of one connection's requests under way, 64 more for each value in them. One alone may have more.

@@ -50,7 +50,7 @@ pub struct Session {
     pub heartbeat: Option<Heartbeat>,
     /// Wake runs in a row since a client's prompt last started.
     pub wake_streak: u32,
-    /// Whether a wake run of it was cancelled and nothing new has come since: nobody wakes it for what is in its inbox.
+    /// Whether a cancel covers all that is in its inbox, and nothing new has come since: nobody wakes it for that.
     pub hushed: bool,
     /// Whether it is closed.
     pub closed: bool,

@@ -26,7 +26,8 @@ pub struct WakePolicy {
     pub prompt: Option<Arc<str>>,
     /// Wake runs in a row, without a client's prompt in between.
     pub max_consecutive: u32,
-    /// Milliseconds between two wake runs.
+    /// Milliseconds between two wake runs; and, while the next one must wait, from a completion to the wake that carries it, if no
+    /// other comes.
     pub min_interval_ms: u64,
     /// Bytes of a completion's text in what is rendered for the agent.
     pub text_bytes: u32,

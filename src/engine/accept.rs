@@ -122,20 +122,27 @@ impl Engine {
 
     /// The same id again: the same run, the same answer, and no effect.
     fn repeat(&mut self, from: Ticket, ask: &PromptAsk, prior: &Prior) -> Result<(), Fault> {
-        if prior.session != ask.session || !prior.same_prompt {
-            return Err(Fault::RunIdConflict(ask.run.clone()));
-        }
-        let (state, position) = self.standing(prior.seq);
+        let seq = match prior {
+            Prior::Run {
+                session,
+                seq,
+                same_prompt: true,
+            } if *session == ask.session => *seq,
+            Prior::Run { .. } | Prior::Joined => {
+                return Err(Fault::RunIdConflict(ask.run.clone()));
+            }
+        };
+        let (state, position) = self.standing(seq);
         let steered = self
             .live
-            .get(&prior.seq)
+            .get(&seq)
             .is_some_and(|live| matches!(live.spot, Spot::Steered(_)));
         self.out.answer_first(
             from,
             Answer::Accepted {
                 run: ask.run.clone(),
                 session: ask.session.clone(),
-                seq: prior.seq,
+                seq,
                 state,
                 position,
                 duplicate: true,

@@ -8,12 +8,16 @@ use super::lane::Turn;
 use super::timers::Alarm;
 use super::write::Write;
 use super::{Engine, Live, Spot};
-use crate::domain::{Ending, Outcome, Reason, RunId, RunState, Seq, SessionId, Stop};
+use crate::domain::{Ending, Outcome, Reason, Run, RunId, RunState, Seq, SessionId, Stop};
 
 impl Engine {
     pub(super) fn cancel(&mut self, from: Ticket, ask: CancelAsk) -> Result<(), Fault> {
         let (mark, runs) = match ask {
-            CancelAsk::All(session) => (self.last_seq, self.cancel_all(&session)?),
+            CancelAsk::All(session) => {
+                let runs = self.cancel_all(&session)?;
+                // After that: what was taken back of wakes has its number only now.
+                (self.last_seq, runs)
+            }
             CancelAsk::Queued(session) => (None, self.cancel_queued(&session)?),
             CancelAsk::Run { run, known } => (None, vec![self.cancel_run(run, known)?]),
         };
@@ -22,13 +26,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Covers every run of the session accepted so far. With nothing live there is nothing to remember.
+    /// Covers every run of the session accepted so far, every wake that was asked for, and what would wake it by itself. With no run
+    /// there is nothing else to remember.
     fn cancel_all(&mut self, session: &SessionId) -> Result<Vec<(RunId, Was)>, Fault> {
-        let last = self.last_seq;
-        let lane = self.lane_mut(session)?;
-        if lane.is_idle() {
+        let idle = self.lane_mut(session)?.is_idle();
+        self.hush_arrived(session);
+        let waiting = self.recall_wakes(session);
+        if idle && waiting.is_empty() {
             return Ok(Vec::new());
         }
+        let last = self.last_seq;
+        let lane = self.lane_mut(session)?;
         if let Some(last) = last {
             lane.session.mark.raise(last);
             let mark = lane.session.mark;
@@ -36,27 +44,35 @@ impl Engine {
         }
         let mut runs = self.name_under_way(session);
         self.record_stop(session, Stop::Cancel(Reason::Client));
-        runs.extend(self.cancel_queued(session)?);
+        runs.extend(self.end_unstarted(session, waiting));
         Ok(runs)
     }
 
     fn cancel_queued(&mut self, session: &SessionId) -> Result<Vec<(RunId, Was)>, Fault> {
-        let ids = self
-            .lane_mut(session)?
-            .queue
-            .values()
-            .map(|run| run.id.clone())
-            .collect::<Vec<_>>();
+        self.lane_mut(session)?;
+        self.hush_arrived(session);
+        let waiting = self.recall_wakes(session);
+        Ok(self.end_unstarted(session, waiting))
+    }
+
+    /// Ends what is queued, and then wakes that were taken back before they came to that.
+    fn end_unstarted(&mut self, session: &SessionId, waiting: Vec<Run>) -> Vec<(RunId, Was)> {
+        let queue = self.lanes.get(session).map(|lane| &lane.queue);
+        let queued = queue.into_iter().flat_map(|queue| queue.values());
+        let ended = queued
+            .chain(&waiting)
+            .map(|run| (run.id.clone(), Was::State(RunState::Queued)))
+            .collect();
         self.end_queue(session, Reason::Client);
-        Ok(ids
-            .into_iter()
-            .map(|id| (id, Was::State(RunState::Queued)))
-            .collect())
+        self.end_recalled(waiting, Reason::Client);
+        ended
     }
 
     fn cancel_run(&mut self, run: RunId, known: bool) -> Result<(RunId, Was), Fault> {
-        // A wake that waits is no run yet: it is forgotten, and owes no completion.
-        if self.forget_wake(&run) {
+        if let Some(session) = self.woken_by(&run) {
+            self.hush_arrived(&session);
+        }
+        if self.recall_wake(&run, Reason::Client) {
             return Ok((run, Was::State(RunState::Queued)));
         }
         let Some((seq, live)) = self

@@ -1,12 +1,15 @@
 //! What a wake run carries while it lasts, and what becomes of that at its end.
 
-use super::Engine;
 use super::act::{Act, Carried, WakeStatus};
 use super::drain::delivered;
 use super::inbox::Pick;
 use super::lane::Lane;
 use super::write::Write;
-use crate::domain::{Completion, DeliveryId, Outcome, Reason, Run, RunId, SessionId, WakePolicy};
+use super::{Engine, Live, Spot};
+use crate::domain::{
+    Completion, DeliveryId, OnCompletion, Outcome, Reason, Run, RunId, RunKind, SessionId,
+    WakePolicy,
+};
 
 /// Bytes of a completion's ids and numbers in what is rendered for an agent.
 const LINE_BYTES: u32 = 2_048;
@@ -92,11 +95,16 @@ impl Engine {
 
     /// A completion came into a session's inbox.
     pub(super) fn something_new(&mut self, session: &SessionId) {
+        let now = self.now.mono;
         let Some(lane) = self.lanes.get_mut(session) else {
             return;
         };
         lane.waking.fresh = true;
         lane.waking.told = None;
+        let policy = lane.session.wake.as_ref();
+        if let Some(policy) = policy.filter(|own| own.on_completion == OnCompletion::Wake) {
+            lane.waking.gather(now, policy.min_interval_ms);
+        }
         if std::mem::take(&mut lane.session.hushed) {
             self.write_wake_state(session);
         }
@@ -149,6 +157,36 @@ impl Engine {
         }
     }
 
+    /// A client cancels what the session does, or one of its wakes. What its inbox would wake it for is part of that, though it is no
+    /// run yet: only what comes later is a new cause.
+    pub(super) fn hush_arrived(&mut self, session: &SessionId) {
+        let any = self.inboxes.holds(session);
+        let Some(lane) = self.lanes.get_mut(session).filter(|_| any) else {
+            return;
+        };
+        // Where nobody is woken for what comes, a cancel says nothing about it.
+        let policy = lane.session.wake.as_ref();
+        if policy.is_some_and(|policy| policy.on_completion != OnCompletion::Hold) {
+            lane.waking.fresh = false;
+            self.hush(session);
+        }
+    }
+
+    /// The session of a wake that waits, is queued or is under way.
+    pub(super) fn woken_by(&self, run: &RunId) -> Option<SessionId> {
+        if let Some(later) = self.scheduled.wakes.get(run) {
+            return Some(later.wake.session.clone());
+        }
+        let Live { session, spot } = self.live.get(self.ids.get(run)?)?;
+        let lane = self.lanes.get(session)?;
+        let kind = match spot {
+            Spot::Queued(place) => lane.queue.get(place)?.kind,
+            Spot::UnderWay => lane.turn.turning()?.run.kind,
+            Spot::Steered(_) => RunKind::Prompt,
+        };
+        (kind == RunKind::Wake).then(|| session.clone())
+    }
+
     /// Somebody stopped a wake run: only something new wakes the session, unless that has come already.
     fn hush(&mut self, session: &SessionId) {
         let Some(lane) = self.lanes.get_mut(session) else {
@@ -156,6 +194,7 @@ impl Engine {
         };
         if !lane.waking.fresh && !std::mem::replace(&mut lane.session.hushed, true) {
             self.write_wake_state(session);
+            self.touch(session);
         }
     }
 }

@@ -239,7 +239,7 @@ impl Engine {
         entries
     }
 
-    fn lease(&mut self, id: &DeliveryId, lease_ms: u64) -> Wall {
+    pub(super) fn lease(&mut self, id: &DeliveryId, lease_ms: u64) -> Wall {
         let until = self.now.mono.plus_ms(lease_ms);
         self.timers.set(Alarm::Lease(id.clone()), until);
         self.wall_at(until)

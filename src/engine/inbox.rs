@@ -22,6 +22,8 @@ pub(super) struct Inboxes {
 struct Inbox {
     entries: BTreeMap<EventNo, Slot>,
     free: BTreeSet<EventNo>,
+    /// Neither free nor held: kept for whoever held them in a former life.
+    kept: BTreeSet<EventNo>,
     by_run: BTreeMap<RunId, EventNo>,
 }
 
@@ -60,7 +62,7 @@ impl Inboxes {
         self.boxes.contains_key(session)
     }
 
-    /// Entries of an inbox that nobody holds, and those that somebody holds.
+    /// Entries of an inbox that nobody holds, and those that somebody holds or that are kept for somebody.
     pub(super) fn counts(&self, session: &SessionId) -> (u64, u64) {
         self.boxes.get(session).map_or((0, 0), |inbox| {
             let free = inbox.free.len() as u64;
@@ -104,6 +106,7 @@ impl Inboxes {
         let inbox = self.boxes.get_mut(session)?;
         let Slot { entry, held_by } = inbox.entries.remove(&no)?;
         inbox.free.remove(&no);
+        inbox.kept.remove(&no);
         inbox.by_run.remove(&entry.run);
         if inbox.entries.is_empty() {
             self.boxes.remove(session);
@@ -205,16 +208,84 @@ impl Inboxes {
             slot.entry.attempt += 1;
             entries.push(slot.entry.clone());
         }
+        self.hold(session, id, holder, taken.iter().copied().collect());
+        entries
+    }
+
+    /// Keeps such entries back from everybody; `false` if there are none.
+    pub(super) fn keep_back(&mut self, such: impl Fn(&InboxEntry) -> bool) -> bool {
+        let mut any = false;
+        for inbox in self.boxes.values_mut() {
+            let free = std::mem::take(&mut inbox.free);
+            (inbox.kept, inbox.free) = free
+                .into_iter()
+                .partition(|no| such(&inbox.entries[no].entry));
+            any |= !inbox.kept.is_empty();
+        }
+        any
+    }
+
+    /// What is still kept back is free; returns the inboxes that it is in.
+    pub(super) fn let_go(&mut self) -> Vec<SessionId> {
+        let keeping = self
+            .boxes
+            .iter_mut()
+            .filter(|(_, inbox)| !inbox.kept.is_empty());
+        keeping
+            .map(|(session, inbox)| {
+                inbox.free.append(&mut inbox.kept);
+                session.clone()
+            })
+            .collect()
+    }
+
+    /// Puts entries that nobody holds under a delivery that handed them out before, each as it is. What is held of that delivery
+    /// already goes to the same holder. `false` if nothing of it is held then.
+    pub(super) fn adopt(
+        &mut self,
+        session: &SessionId,
+        id: &DeliveryId,
+        holder: Holder,
+        entries: impl Iterator<Item = EventNo>,
+    ) -> bool {
+        // INVARIANT: a delivery is of one inbox for ever.
+        let mut held = self
+            .end_delivery(id)
+            .map_or_else(BTreeSet::new, |held| held.entries);
+        if let Some(inbox) = self.boxes.get_mut(session) {
+            for no in entries {
+                let slot = inbox.entries.get_mut(&no);
+                if let Some(slot) = slot.filter(|slot| slot.held_by.is_none()) {
+                    slot.held_by = Some(id.clone());
+                    inbox.free.remove(&no);
+                    inbox.kept.remove(&no);
+                    held.insert(no);
+                }
+            }
+        }
+        let any = !held.is_empty();
+        if any {
+            self.hold(session, id, Some(holder), held);
+        }
+        any
+    }
+
+    fn hold(
+        &mut self,
+        session: &SessionId,
+        id: &DeliveryId,
+        holder: Option<Holder>,
+        entries: BTreeSet<EventNo>,
+    ) {
         if let Some(holder) = holder {
             self.by_holder.entry(holder).or_default().insert(id.clone());
         }
         let held = Held {
             session: session.clone(),
-            entries: taken.iter().copied().collect(),
+            entries,
             holder,
         };
         self.deliveries.insert(id.clone(), held);
-        entries
     }
 
     /// A delivery that is held.

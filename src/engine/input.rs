@@ -45,6 +45,20 @@ pub enum Input {
     Released(SessionId),
     /// A client is gone: what it holds of inboxes is offered again.
     Left(Holder),
+    /// A client of the owner that died is attached again: a delivery that it held is held by it as before, as far as nobody else holds
+    /// what it handed out. That is no new attempt and no failed one. Once more is no matter; for another client it moves there.
+    Adopt {
+        /// The client as it is known now.
+        holder: Holder,
+        /// The delivery.
+        delivery: DeliveryId,
+        /// From whose inbox.
+        session: SessionId,
+        /// The runs of that delivery that the client still holds: none that a later delivery handed out.
+        runs: Vec<DeliveredRun>,
+        /// Milliseconds from now that they are held.
+        lease_ms: u64,
+    },
     /// So many clients are attached now.
     Clients(u32),
     /// Time has passed: what is due happens.
@@ -269,13 +283,18 @@ pub struct PriorWake {
 
 /// What the store knows of a run id that a caller chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prior {
-    /// The session that it belongs to.
-    pub session: SessionId,
-    /// Its number.
-    pub seq: Seq,
-    /// Whether it had the same prompt.
-    pub same_prompt: bool,
+pub enum Prior {
+    /// It is a run's.
+    Run {
+        /// The session that it belongs to.
+        session: SessionId,
+        /// Its number.
+        seq: Seq,
+        /// Whether it had the same prompt.
+        same_prompt: bool,
+    },
+    /// A wake of that id joined another.
+    Joined,
 }
 
 /// What a prompt does when its session is busy.

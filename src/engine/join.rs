@@ -41,6 +41,7 @@ impl Engine {
 
     /// A wake of this id joined another.
     pub(super) fn joined(&mut self, session: &SessionId, run: RunId, into: RunId) {
+        self.waits.follow(run.clone(), &into);
         self.out.write(Write::Joined {
             run,
             into,

@@ -9,6 +9,7 @@
 
 mod accept;
 mod act;
+mod adopt;
 mod cancel;
 mod carry;
 mod check;
@@ -21,6 +22,7 @@ mod lane;
 mod names;
 mod permission;
 mod pulse;
+mod recall;
 mod recovery;
 mod session;
 mod shutdown;
@@ -127,6 +129,13 @@ impl Engine {
             Input::Report { seq, report } => self.report(seq, report),
             Input::Released(session) => self.released(&session),
             Input::Left(holder) => self.left(holder),
+            Input::Adopt {
+                holder,
+                delivery,
+                session,
+                runs,
+                lease_ms,
+            } => self.adopt(holder, &delivery, &session, &runs, lease_ms),
             Input::Clients(count) => self.clients_are(count),
             Input::Tick => self.ring(),
         }
@@ -203,6 +212,7 @@ impl Engine {
                     }
                 }
                 Alarm::Lease(delivery) => self.lease_is_over(&delivery),
+                Alarm::Hold => self.hold_is_over(),
                 Alarm::Look(session) => self.touch(&session),
                 Alarm::Beat(session) => self.beat(&session),
                 Alarm::Absent(session) => self.still_absent(&session),

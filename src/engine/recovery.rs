@@ -55,6 +55,9 @@ impl Engine {
         for (session, entries) in snapshot.inboxes {
             engine.fill(&session, entries);
         }
+        if let Some(ms) = snapshot.hold_delivered_ms {
+            engine.hold_delivered(ms, &snapshot.runs);
+        }
         engine.resume(snapshot.runs);
         engine.resume_wakes(snapshot.scheduled);
         engine.settle();
@@ -66,8 +69,9 @@ impl Engine {
     fn fill(&mut self, session: &SessionId, entries: Vec<InboxEntry>) {
         let oldest = entries.first().map(|entry| entry.ended_at);
         if let Some(lane) = self.lanes.get_mut(session) {
-            // What was never offered is new to whoever is woken in this life.
-            lane.waking.fresh = entries.iter().any(|entry| entry.attempt == 0);
+            // What was never offered is new to whoever is woken in this life, unless a cancel came after it.
+            let offered = entries.iter().all(|entry| entry.attempt > 0);
+            lane.waking.fresh = !offered && !lane.session.hushed;
         }
         for entry in entries {
             self.inboxes.put(session, entry);

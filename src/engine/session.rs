@@ -155,6 +155,8 @@ impl Engine {
         }
         self.set_rhythm(session, false);
         self.end_queue(session, Reason::SessionClosed);
+        let waiting = self.recall_wakes(session);
+        self.end_recalled(waiting, Reason::SessionClosed);
         self.close_steered(session);
         self.record_stop(session, Stop::Cancel(Reason::SessionClosed));
         self.refresh(session);

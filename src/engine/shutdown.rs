@@ -3,6 +3,7 @@
 use super::Engine;
 use super::act::{Act, Answer, Fault};
 use super::input::Ticket;
+use super::lane::Lane;
 use super::timers::Alarm;
 use crate::domain::{Outcome, Reason, SessionId, Stop};
 
@@ -145,6 +146,22 @@ impl Engine {
     /// Whether no run is under way, and no session waits until what is left of its agent is gone.
     pub fn nothing_ends(&self) -> bool {
         self.under_way.is_empty() && !self.lanes.values().any(|lane| lane.releasing)
+    }
+
+    /// Whether nothing goes on, and nothing will by itself before somebody asks for it, heartbeats aside: no turn, no agent on its way
+    /// out, and in no session that is open a queue, a wake that waits for runs or for time, or an inbox that is looked at again in
+    /// time. Looks at every session.
+    pub fn rests(&self) -> bool {
+        let goes_on = |lane: &Lane| {
+            let id = &lane.session.id;
+            let looks = self.timers.at(&Alarm::Look(id.clone())).is_some();
+            let looks = looks && self.inboxes.counts(id).0 > 0;
+            !lane.is_idle() || self.scheduled.has(id) || looks
+        };
+        let open = |lane: &&Lane| lane.opened && !lane.session.closed;
+        self.nothing_ends()
+            && self.timers.at(&Alarm::Hold).is_none()
+            && !self.lanes.values().filter(open).any(goes_on)
     }
 
     fn stopped_answer(&mut self) -> Answer {

@@ -24,6 +24,8 @@ pub(super) enum Alarm {
     Wait(Ticket),
     /// A delivery's lease is over.
     Lease(DeliveryId),
+    /// Clients of a former life had time enough to come back.
+    Hold,
     /// A session's inbox and its waiting wakes are looked at again.
     Look(SessionId),
     /// A session's heart beats.

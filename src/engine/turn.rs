@@ -108,6 +108,9 @@ impl Engine {
         let session = run.session.clone();
         let reason = Some(Reason::NothingPending);
         self.timers.clear_run(run.seq);
+        if let Some(lane) = self.lanes.get_mut(&session) {
+            lane.waking.came_to_nothing(run.seq);
+        }
         self.complete(
             run,
             Outcome::Cancelled,
@@ -317,7 +320,12 @@ impl Engine {
             self.wake_ended(&completion);
         }
         self.touch(&completion.session);
-        for waiter in self.waits.ended(&completion.run_id) {
+        self.tell_waiters(&completion.run_id);
+    }
+
+    /// Nothing more comes of a run, or of a wake that never became one.
+    pub(super) fn tell_waiters(&mut self, run: &RunId) {
+        for waiter in self.waits.ended(run) {
             self.enough_have_ended(waiter);
         }
     }

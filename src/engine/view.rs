@@ -8,7 +8,8 @@ use super::lane::{Lane, Turn};
 use super::{Engine, Spot};
 use crate::domain::Question;
 use crate::domain::{
-    EventNo, Limits, RunId, RunState, Seq, Session, SessionId, SessionState, WakePolicy, Wall,
+    EventNo, Limits, RunId, RunState, ScheduledWake, Seq, Session, SessionId, SessionState,
+    WakePolicy, Wall,
 };
 
 /// A live run.
@@ -117,6 +118,11 @@ impl Engine {
             into: host,
             question,
         })
+    }
+
+    /// A wake that waits, by the id of the run that it will be.
+    pub fn waiting_wake(&self, run: &RunId) -> Option<&ScheduledWake> {
+        self.scheduled.wakes.get(run).map(|later| &later.wake)
     }
 
     /// Whether the engine knows a session without being told.

@@ -29,6 +29,8 @@ impl From<Ticket> for Waiter {
 pub(super) struct Waits {
     groups: BTreeMap<Waiter, Group>,
     by_run: BTreeMap<RunId, BTreeSet<Waiter>>,
+    /// Wakes that somebody waits for and that joined another run: its end is theirs.
+    followers: BTreeMap<RunId, Vec<RunId>>,
     sessions: BTreeMap<SessionId, BTreeMap<Ticket, bool>>,
     by_ticket: BTreeMap<Ticket, SessionId>,
 }
@@ -73,8 +75,23 @@ impl Waits {
         self.by_ticket.insert(ticket, session);
     }
 
-    /// A run ended: those whose wait is over, taken out.
+    /// A wake joined another run: whoever waits for it waits for that one's end.
+    pub(super) fn follow(&mut self, run: RunId, into: &RunId) {
+        if self.by_run.contains_key(&run) || self.followers.contains_key(&run) {
+            self.followers.entry(into.clone()).or_default().push(run);
+        }
+    }
+
+    /// A run ended, and with it what joined it: those whose wait is over, taken out.
     pub(super) fn ended(&mut self, run: &RunId) -> Vec<Waiter> {
+        let mut over = self.one_ended(run);
+        for joined in self.followers.remove(run).unwrap_or_default() {
+            over.extend(self.ended(&joined));
+        }
+        over
+    }
+
+    fn one_ended(&mut self, run: &RunId) -> Vec<Waiter> {
         let mut over = Vec::new();
         for waiter in self.by_run.remove(run).unwrap_or_default() {
             let Some(group) = self.groups.get_mut(&waiter) else {
@@ -163,7 +180,7 @@ impl Engine {
         timeout_ms: Option<u64>,
     ) {
         let named = pending.len();
-        pending.retain(|run| self.ids.contains_key(run));
+        pending.retain(|run| self.ids.contains_key(run) || self.waiting_wake(run).is_some());
         let need = need.saturating_sub(named - pending.len());
         if need == 0 || timeout_ms == Some(0) {
             let timed_out = need != 0;

@@ -10,7 +10,6 @@ use super::join::queued_like;
 use super::lane::{Lane, Turn, place_of};
 use super::timers::Alarm;
 use super::view::LastWake;
-use super::waits::Waiter;
 use super::write::{AcceptedRun, RunRow, Write};
 use crate::domain::{
     Mono, OnCompletion, Prompt, Reason, Run, RunId, RunKind, RunState, ScheduledWake, Seq,
@@ -212,15 +211,15 @@ impl Engine {
         if let Some(later) = self.later_like(wake) {
             return Verdict::JoinLater(later.wake.run.clone());
         }
-        match self.allowance(session) {
+        match self.allowance(session, false) {
             Allowance::Never(skip, at) => Verdict::Skip(skip, at),
             Allowance::At(at) => Verdict::Later(at),
             Allowance::Now => Verdict::Run,
         }
     }
 
-    /// Whether budget, flood guard and spacing let a wake run through.
-    fn allowance(&mut self, session: &SessionId) -> Allowance {
+    /// Whether budget, flood guard and spacing let a wake run through; for the inbox, whether it waits for more to come.
+    fn allowance(&mut self, session: &SessionId, for_inbox: bool) -> Allowance {
         let now = self.now.mono;
         let (burst, burst_ms) = (self.limits.wake_burst, self.limits.wake_burst_ms);
         let Some(lane) = self.lanes.get_mut(session) else {
@@ -237,15 +236,15 @@ impl Engine {
         let recent = &mut lane.waking.recent;
         while recent
             .front()
-            .is_some_and(|at| now.since_ms(*at) >= burst_ms)
+            .is_some_and(|(at, _)| now.since_ms(*at) >= burst_ms)
         {
             recent.pop_front();
         }
         if recent.len() as u64 >= burst {
-            let first = recent.front().copied().unwrap_or(now);
+            let first = recent.front().map_or(now, |(at, _)| *at);
             return Allowance::Never(Skip::CoolingDown, Some(first.plus_ms(burst_ms)));
         }
-        match lane.waking.last_due.map(|last| last.plus_ms(interval_ms)) {
+        match lane.waking.kept_until(interval_ms, for_inbox) {
             Some(at) if at > now => Allowance::At(at),
             Some(_) | None => Allowance::Now,
         }
@@ -274,21 +273,32 @@ impl Engine {
 
     /// A wake becomes a run, at the tail of the queue.
     pub(super) fn accept_wake(&mut self, session: &SessionId, id: RunId, facts: WakeFacts) {
-        let now = self.now;
+        let now = self.now.mono;
+        let beat = facts.beat;
+        if !self.lanes.contains_key(session) {
+            return;
+        }
+        let run = self.number_wake(session, id, facts);
+        if let Some(lane) = self.lanes.get_mut(session) {
+            // It will carry all that is there.
+            lane.waking.fresh = false;
+            if !beat {
+                lane.waking.became_due(now, run.seq);
+                lane.waking.told = None;
+            }
+        }
+        let id = run.id.clone();
+        self.enqueue(run);
+        self.tell_state(id, session, RunState::Queued);
+    }
+
+    /// A wake takes its number: from here on its run is owed a completion.
+    pub(super) fn number_wake(&mut self, session: &SessionId, id: RunId, facts: WakeFacts) -> Run {
         let seq = Seq::after(self.last_seq);
         self.last_seq = Some(seq);
         self.accepted += 1;
-        let Some(lane) = self.lanes.get_mut(session) else {
-            return;
-        };
-        // It will carry all that is there.
-        lane.waking.fresh = false;
+        let parent = self.session(session).and_then(|own| own.parent.clone());
         let beat = facts.beat;
-        if !beat {
-            lane.waking.last_due = Some(now.mono);
-            lane.waking.recent.push_back(now.mono);
-            lane.waking.told = None;
-        }
         let prompt = facts.prompt().unwrap_or_default();
         let run = Run {
             id,
@@ -297,13 +307,13 @@ impl Engine {
             kind: RunKind::Wake,
             place: place_of(seq),
             // A beat is nobody's work but the session's own.
-            notify: lane.session.parent.clone().filter(|_| !beat),
+            notify: parent.filter(|_| !beat),
             timeout_ms: None,
             queue_timeout_ms: None,
             permissions: None,
             traceparent: None,
             wake: Some(Box::new(facts)),
-            accepted_at: now.wall,
+            accepted_at: self.now.wall,
             started_at: None,
         };
         self.out.write(Write::Accept(Box::new(AcceptedRun {
@@ -315,9 +325,7 @@ impl Engine {
             self.touched.insert(parent.clone());
         }
         self.ids.insert(run.id.clone(), seq);
-        let id = run.id.clone();
-        self.enqueue(run);
-        self.tell_state(id, session, RunState::Queued);
+        run
     }
 
     /// Wakes of a session that wait and are due, and its inbox: looked at whenever something about the session has changed.
@@ -327,6 +335,8 @@ impl Engine {
         if self.phase.refuses_work() || !(wakes || self.scheduled.has(session)) {
             return;
         }
+        // Whatever must be looked at later says so anew.
+        self.timers.clear(Alarm::Look(session.clone()));
         self.look_at_scheduled(session);
         self.look_at_inbox(session);
         self.look_at_beat(session);
@@ -342,18 +352,19 @@ impl Engine {
             {
                 return;
             }
-            if let Allowance::At(at) = self.allowance(session) {
+            if let Allowance::At(at) = self.allowance(session, false) {
                 self.timers.bring_forward(Alarm::Look(session.clone()), at);
                 return;
             }
             let Some(mut wake) = self.scheduled.take(&run) else {
                 return;
             };
-            self.out.write(Write::Unschedule(run));
+            self.out.write(Write::Unschedule(run.clone()));
             self.gather(&mut wake);
             let reason = wake.facts.reason();
             if let (WakeStatus::Skipped(skipped), _, at) = self.due(wake) {
                 self.tell_skipped(session, &reason, skipped, at);
+                self.tell_waiters(&run);
             }
         }
     }
@@ -392,7 +403,7 @@ impl Engine {
             self.timers.bring_forward(Alarm::Look(session.clone()), at);
             return;
         }
-        match self.allowance(session) {
+        match self.allowance(session, true) {
             Allowance::Never(skip, at) => self.not_woken(session, skip, at),
             Allowance::At(at) => self.timers.bring_forward(Alarm::Look(session.clone()), at),
             Allowance::Now => {
@@ -441,26 +452,6 @@ impl Engine {
             }
             self.touch(&wake.session);
             self.scheduled.put(wake, need == 0);
-        }
-    }
-
-    /// Takes back a wake that waits; `false` if there is none.
-    pub(super) fn forget_wake(&mut self, run: &RunId) -> bool {
-        let Some(wake) = self.scheduled.take(run) else {
-            return false;
-        };
-        self.waits.remove(Waiter::Wake(run.clone()));
-        self.out.write(Write::Unschedule(run.clone()));
-        self.touch(&wake.session);
-        true
-    }
-
-    /// A purged session's wakes go with it.
-    pub(super) fn forget_wakes(&mut self, session: &SessionId) {
-        let waiting = self.scheduled.by_session.get(session).cloned();
-        for run in waiting.unwrap_or_default().into_values() {
-            self.waits.remove(Waiter::Wake(run.clone()));
-            self.scheduled.take(&run);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::view::LastWake;
-use crate::domain::{Mono, RunId, ScheduledWake, SessionId, Skip, WakeFacts};
+use crate::domain::{Mono, RunId, ScheduledWake, Seq, SessionId, Skip, WakeFacts};
 
 /// What a lane remembers of its wakes in this life.
 #[derive(Debug, Default)]
@@ -15,9 +15,11 @@ pub(super) struct Waking {
     /// Before that the inbox wakes nobody: a wake run failed.
     pub(super) not_before: Option<Mono>,
     /// When the last wake run became due.
-    pub(super) last_due: Option<Mono>,
-    /// When the last ones did, as many as the flood guard looks at.
-    pub(super) recent: VecDeque<Mono>,
+    last_due: Option<Mono>,
+    /// Until when the next one for the inbox waits for more to come.
+    gathers_until: Option<Mono>,
+    /// When the last ones did and their numbers, as many as the flood guard looks at.
+    pub(super) recent: VecDeque<(Mono, Seq)>,
     /// Why the inbox last did not wake the session; told once.
     pub(super) told: Option<Skip>,
     /// What became of the last wake.
@@ -26,6 +28,41 @@ pub(super) struct Waking {
     pub(super) beat_at: Option<Mono>,
     /// Whether a beat found it busy.
     pub(super) beat_owed: bool,
+}
+
+/// Intervals between wake runs for which completions that keep coming are waited for at the most.
+const GATHERED_INTERVALS: u64 = 4;
+
+impl Waking {
+    /// A wake run is due now.
+    pub(super) fn became_due(&mut self, now: Mono, seq: Seq) {
+        (self.last_due, self.gathers_until) = (Some(now), None);
+        self.recent.push_back((now, seq));
+    }
+
+    /// A wake run ended without a turn: it is no part of a flood.
+    pub(super) fn came_to_nothing(&mut self, seq: Seq) {
+        self.recent.retain(|(_, of)| *of != seq);
+    }
+
+    /// Until when the next wake run is kept back.
+    pub(super) fn kept_until(&self, interval_ms: u64, for_inbox: bool) -> Option<Mono> {
+        let spaced = self.last_due?.plus_ms(interval_ms);
+        let gathered = self.gathers_until.filter(|_| for_inbox);
+        Some(gathered.map_or(spaced, |until| until.max(spaced)))
+    }
+
+    /// A completion came. While the next wake must wait anyway, it waits for others to come as well, though not for ever: so many at
+    /// once are one wake.
+    pub(super) fn gather(&mut self, now: Mono, interval_ms: u64) {
+        let waits = self.kept_until(interval_ms, true);
+        if let Some(last) = self.last_due
+            && waits.is_some_and(|until| until > now)
+        {
+            let most = last.plus_ms(interval_ms.saturating_mul(GATHERED_INTERVALS));
+            self.gathers_until = Some(now.plus_ms(interval_ms).min(most));
+        }
+    }
 }
 
 /// Wakes that wait: for runs to end, or for time to pass.

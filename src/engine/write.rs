@@ -195,6 +195,9 @@ pub struct Snapshot {
     pub scheduled: Vec<ScheduledWake>,
     /// Sessions that were purged and not opened since, by id.
     pub purged: Vec<SessionId>,
+    /// Set where an owner died and its clients live on: milliseconds for which completions that were delivered before are offered to
+    /// nobody, so that whoever held them can come back ([`super::Input::Adopt`]). The store leaves it absent.
+    pub hold_delivered_ms: Option<u64>,
     /// Chance, for the ids that the engine makes: another one in each life. The store leaves it 0.
     pub seed: u128,
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cut;
 use super::kinds::{ErrorData, ErrorKind};
 use super::words::Word as _;
+use crate::domain::{RunId, SessionId};
 
 /// Bytes of a message as encoded.
 const MESSAGE_BYTES: usize = 4 << 10;
@@ -15,7 +16,7 @@ const MESSAGE_BYTES: usize = 4 << 10;
 const DATA_TEXT_BYTES: usize = 1 << 10;
 
 /// The `error` of a response.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RpcError {
     /// A number of JSON-RPC's, or of the table on the protocol page.
     pub code: i32,
@@ -159,12 +160,12 @@ impl RpcError {
     }
 
     /// No session of that id. For what is known without asking the engine.
-    pub fn session_not_found(session: &crate::domain::SessionId) -> Self {
+    pub fn session_not_found(session: &SessionId) -> Self {
         crate::engine::Fault::SessionNotFound(session.clone()).into()
     }
 
     /// No run of that id. For what is known without asking the engine.
-    pub fn run_not_found(run: &crate::domain::RunId) -> Self {
+    pub fn run_not_found(run: &RunId) -> Self {
         crate::engine::Fault::RunNotFound(run.clone()).into()
     }
 
@@ -174,7 +175,7 @@ impl RpcError {
     }
 
     /// No dead letter of that run.
-    pub fn dead_letter_not_found(run: &crate::domain::RunId) -> Self {
+    pub fn dead_letter_not_found(run: &RunId) -> Self {
         Self::ours(
             format!("there is no dead letter of run `{run}`: deadLetter/list shows what there is"),
             ErrorData::DeadLetterNotFound {
@@ -219,6 +220,32 @@ impl RpcError {
         )
     }
 
+    /// As many clients are attached as may be.
+    pub fn overloaded_by_clients(limit: u64) -> Self {
+        Self::ours(
+            format!(
+                "{limit} clients are attached to this turnlane: let one leave, then come again"
+            ),
+            ErrorData::Overloaded {
+                limit: Some(limit),
+                limit_name: Some("clients"),
+                run_id: None,
+            },
+        )
+    }
+
+    /// The system gives no descriptor for one more client.
+    pub fn overloaded_descriptors() -> Self {
+        Self::ours(
+            "this turnlane may open no more files: let a client leave or raise its limit of open files, then come again",
+            ErrorData::Overloaded {
+                limit: None,
+                limit_name: None,
+                run_id: None,
+            },
+        )
+    }
+
     /// A frame was over the limit and has been skipped.
     pub fn frame_too_large(limit: u64) -> Self {
         Self::ours(
@@ -249,11 +276,15 @@ impl RpcError {
         crate::engine::Fault::ShuttingDown.into()
     }
 
-    /// The process that held the store is gone.
-    pub fn owner_lost() -> Self {
+    /// The process that held the store is gone, and whether it did what was asked is not known. The ids are those that the request had,
+    /// or was given: under them it can be repeated.
+    pub fn owner_lost(run: Option<&RunId>, session: Option<&SessionId>) -> Self {
         Self::ours(
             "the process that held the store is gone: repeat the request, ids make that safe",
-            ErrorData::OwnerLost {},
+            ErrorData::OwnerLost {
+                run_id: run.map(ToString::to_string),
+                session_id: session.map(ToString::to_string),
+            },
         )
     }
 
@@ -306,6 +337,23 @@ impl RpcError {
         let shown = cut::shortened(store, DATA_TEXT_BYTES);
         Self::ours(
             format!("the store {shown} is held by process {pid}: stop it, or use another --store"),
+            ErrorData::StoreLocked {
+                store: store.to_owned(),
+                pid,
+            },
+        )
+    }
+}
+
+impl RpcError {
+    /// The store is held by a turnlane that a process of this version can't attach to.
+    pub fn other_version(store: &str, theirs: &str) -> Self {
+        let ours = env!("CARGO_PKG_VERSION");
+        let (shown, pid) = (cut::shortened(store, DATA_TEXT_BYTES), std::process::id());
+        Self::ours(
+            format!(
+                "the store {shown} is held by process {pid}, a turnlane {ours} to which a turnlane {theirs} can't attach: use the same version, or `turnlane stop` first"
+            ),
             ErrorData::StoreLocked {
                 store: store.to_owned(),
                 pid,

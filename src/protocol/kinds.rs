@@ -248,8 +248,15 @@ kinds! {
     /// turnlane is shutting down and takes no new work, or did not come to this request any more.
     ShuttingDown = "shuttingDown", -32012, "Start it again, then repeat the request with the same `runId`." {}
 
-    /// The process that held the store is gone. Not answered by this version.
-    OwnerLost = "ownerLost", -32012, "Repeat the request: ids make that safe." {}
+    /// The process that held the store is gone; whether it did what was asked is not known. Another one takes its place.
+    OwnerLost = "ownerLost", -32012, "Repeat the request with the `runId` or `sessionId` that is named here: ids make that safe." {
+        /// The run's id: the request's own, or the one that it was given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run_id: Option<String>,
+        /// The session's id: the request's own, or the one that it was given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_id: Option<String>,
+    }
 
     /// The store can't be opened, read or written. The process ends.
     StoreUnavailable = "storeUnavailable", -32013, "Show the message; start again when it is put right, and repeat the request with the same `runId`." {}
@@ -268,8 +275,9 @@ kinds! {
         known: i64,
     }
 
-    /// Another process holds the store. The process ends.
-    StoreLocked = "storeLocked", -32013, "Use that process, stop it, or choose another `--store`." {
+    /// Another process holds the store, and this one can't attach to it: it is of another version, or this is a second `serve`. The process
+    /// ends.
+    StoreLocked = "storeLocked", -32013, "Use the same version, stop that process (`turnlane stop`), or choose another `--store`." {
         /// The store's directory.
         store: String,
         /// The other process; 0 when it can't be told.
@@ -300,6 +308,7 @@ impl ErrorKind {
         Self::InvalidParams,
         Self::Overloaded,
         Self::ShuttingDown,
+        Self::OwnerLost,
         Self::StoreUnavailable,
         Self::StoreFull,
         Self::StoreCorrupt,

@@ -5,6 +5,7 @@
 //! by topic. Nothing here waits, stores or decides; whatever is sent is cut so that every line stays under [`cut::LINE_BYTES`].
 
 mod agent;
+mod attach;
 mod completion;
 pub mod cut;
 mod error;
@@ -32,6 +33,10 @@ mod wake;
 mod words;
 
 pub use agent::{AgentFault, AgentInfo, AgentListResult, AgentObject, AgentParam};
+pub use attach::{
+    ATTACH, AttachParams, AttachState, Attached, Following, Lease, Opened, OpenedAt, OwnerSays,
+    Refused, Stopped,
+};
 pub use completion::{CompletionView, EndView, ErrorView, Superseded, TEXT_BYTES};
 pub use error::RpcError;
 pub use events::{

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::completion::{EndView, MESSAGE_BYTES, shown_text};
 use super::cut;
 use super::wake::WakeFactsView;
-use crate::domain::{Completion, Prompt, RunId, RunKind, RunState, Seq, SessionId, Wall};
+use crate::domain::{
+    Completion, Prompt, RunId, RunKind, RunState, ScheduledWake, Seq, SessionId, Wall,
+};
 use crate::engine::{Question, RunRow};
 
 /// Bytes of a stored prompt as it is shown, as encoded: `limits.shownPromptBytes`.
@@ -142,13 +144,14 @@ pub struct RunRecord {
     pub run_id: RunId,
     /// Its session.
     pub session_id: SessionId,
-    /// Its number in the order of acceptance.
-    pub seq: Seq,
+    /// Its number in the order of acceptance. A wake that is not due yet has none, and a `position` neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
     /// What made it.
     pub kind: RunKind,
     /// Its state.
     pub state: RunState,
-    /// How many runs of its session go before it; only while it is queued.
+    /// How many runs of its session go before it; only while it is queued and due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<usize>,
     /// What was asked; a text when it had to be cut at 4 KiB.
@@ -168,8 +171,9 @@ pub struct RunRecord {
     /// Milliseconds it may stay queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_timeout_ms: Option<u64>,
-    /// When it was accepted.
-    pub accepted_at: Wall,
+    /// When it was accepted; absent while a wake is not due yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted_at: Option<Wall>,
     /// When its agent was told to start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Wall>,
@@ -184,7 +188,7 @@ pub struct RunRecord {
     pub progress: Progress,
 }
 
-/// Which of the two kinds of progress it is follows from the state.
+/// Which of the two kinds of progress it is follows from the state; and only a wake may not have been accepted yet.
 fn by_state(schema: &mut Schema) {
     let ended = schema.get("anyOf").map(|each| each[0].clone());
     schema.insert(
@@ -193,6 +197,9 @@ fn by_state(schema: &mut Schema) {
     );
     schema.insert("then".into(), json!({"allOf": [ended]}));
     schema.insert("else".into(), json!({"not": {"required": ["outcome"]}}));
+    let undue = json!({"properties": {"kind": {"const": "wake"}, "state": {"const": "queued"}}});
+    let accepted = json!({"if": undue, "else": {"required": ["seq", "acceptedAt"]}});
+    schema.insert("allOf".into(), json!([accepted]));
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -207,7 +214,7 @@ impl RunRecord {
         Self {
             run_id: row.id.clone(),
             session_id: row.session.clone(),
-            seq: row.seq,
+            seq: Some(row.seq),
             kind: row.kind,
             state: RunState::Queued,
             position,
@@ -217,8 +224,36 @@ impl RunRecord {
             wake: row.wake.as_deref().map(WakeFactsView::of),
             timeout_ms: row.timeout_ms,
             queue_timeout_ms: row.queue_timeout_ms,
-            accepted_at: row.accepted_at,
+            accepted_at: Some(row.accepted_at),
             started_at: row.started_at,
+            steered_into: None,
+            permission: None,
+            progress: Progress::Live(SoFar {
+                text: "".into(),
+                truncated: false,
+            }),
+        }
+    }
+
+    /// A wake that waits: the run that it will be.
+    pub fn waiting(wake: &ScheduledWake, notify: Option<SessionId>) -> Self {
+        let prompt = wake.facts.prompt().unwrap_or_default();
+        let (prompt, prompt_truncated) = PromptView::of(&Prompt::Text(prompt.into()));
+        Self {
+            run_id: wake.run.clone(),
+            session_id: wake.session.clone(),
+            seq: None,
+            kind: RunKind::Wake,
+            state: RunState::Queued,
+            position: None,
+            prompt,
+            prompt_truncated,
+            notify,
+            wake: Some(WakeFactsView::of(&wake.facts)),
+            timeout_ms: None,
+            queue_timeout_ms: None,
+            accepted_at: None,
+            started_at: None,
             steered_into: None,
             permission: None,
             progress: Progress::Live(SoFar {
@@ -243,6 +278,14 @@ impl RunRecord {
         self.permission = question.map(PermissionView::of);
         self.progress = Progress::Live(SoFar { text, truncated });
         self
+    }
+
+    /// Bytes of what it said.
+    pub fn text_bytes(&self) -> usize {
+        match &self.progress {
+            Progress::Ended(end) => end.text.len(),
+            Progress::Live(so_far) => so_far.text.len(),
+        }
     }
 
     /// Its text was handed to this run.

@@ -19,7 +19,7 @@ pub enum CancelScope {
     /// Every run accepted so far.
     #[default]
     All,
-    /// Those that have not started.
+    /// Those that have not started, wakes that are not due yet among them.
     Queued,
 }
 
@@ -31,7 +31,7 @@ pub enum CancelScope {
     "allOf" = [schema::only_with("scope", "sessionId")],
 ))]
 pub struct CancelParams {
-    /// The session whose runs are cancelled.
+    /// The session whose runs are cancelled, and whose wakes that are not due yet.
     pub session_id: Option<SessionId>,
     /// Which of them; default all. Only with `sessionId`.
     pub scope: Option<CancelScope>,

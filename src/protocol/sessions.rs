@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::agent::{AgentParam, check_env};
@@ -77,6 +77,15 @@ pub struct SessionOpenParams {
     pub heartbeat: Option<Option<HeartbeatParam>>,
     /// What becomes of runs found queued; default they start now.
     pub recover: Option<Recover>,
+    /// Between our own processes: whoever opens it may be gone before its run has ended, and nobody needs it afterwards.
+    #[serde(default, rename = "_closeWhenIdle", deserialize_with = "is_true")]
+    #[schemars(skip)]
+    pub close_when_idle: bool,
+}
+
+/// Whether it is `true`: a name that begins with `_` may hold anything.
+fn is_true<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Value::deserialize(deserializer).map(|value| value == true)
 }
 
 impl Params for Box<SessionOpenParams> {

@@ -83,7 +83,7 @@ pub struct WakePolicyParam {
     /// Wake runs in a row without a client's prompt between them; default 3.
     #[schemars(range(min = 1, max = 1000))]
     pub max_consecutive: Option<u32>,
-    /// Milliseconds between two wake runs; default 250.
+    /// Milliseconds between two wake runs; default 250. A completion that comes meanwhile lets the next one wait so long again, if it is to wake: at most four times as long after the last.
     #[schemars(range(max = 86_400_000))]
     pub min_interval_ms: Option<u64>,
     /// Bytes of each completion's text in what the agent is told; default 4096.
@@ -189,7 +189,7 @@ pub struct WakePolicyView {
     pub prompt_truncated: Option<bool>,
     /// Wake runs in a row without a client's prompt between them.
     pub max_consecutive: u32,
-    /// Milliseconds between two wake runs.
+    /// Milliseconds between two wake runs, and for which the next one waits for further completions.
     pub min_interval_ms: u64,
     /// Bytes of each completion's text in what the agent is told.
     pub text_bytes: u32,

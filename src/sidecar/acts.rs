@@ -34,6 +34,20 @@ impl Core {
                 Ok(())
             }
             Then::CatchUp(conn) => self.catch_up(conn),
+            Then::Following(conn) => {
+                self.following(conn, None);
+                Ok(())
+            }
+            Then::Tell(conn, json) => {
+                if let Some(client) = self.hub.client(conn) {
+                    client.link.send(json);
+                }
+                Ok(())
+            }
+            Then::Part(conn) => {
+                self.part_from(conn);
+                Ok(())
+            }
         }
     }
 
@@ -148,6 +162,9 @@ impl Core {
         self.ended_since_prune += 1;
         self.told = Some(no);
         self.outputs.end(completion.seq);
+        if self.transient.contains(&completion.session) {
+            self.spent.push(completion.session.clone());
+        }
         if self.hub.is_heard(&completion.session) {
             let json = self.completed_note(completion, no);
             self.hub
@@ -199,14 +216,28 @@ impl Core {
         let Some(Asked { responder, shape }) = self.asked.remove(&to) else {
             return Ok(());
         };
-        if let (Answer::Accepted { session, .. }, Shape::Prompt(conn)) = (&answer, &shape) {
-            self.hub.follow(*conn, session);
-        }
+        let opened = match (&answer, &shape) {
+            (Answer::Accepted { session, .. }, Shape::Prompt(conn)) => {
+                Some((*conn, session.clone(), false))
+            }
+            (Answer::Opened { session, .. }, Shape::Open(conn, ..)) => {
+                Some((*conn, session.clone(), true))
+            }
+            _ => None,
+        };
+        let added =
+            (opened.as_ref()).is_some_and(|(conn, session, _)| self.hub.follow(*conn, session));
         let reply = match Reply::from_answer(answer) {
             Ok(reply) => reply,
             Err(incomplete) => self.completed_answer(incomplete, shape)?,
         };
         responder.answer(Ok(reply));
+        if let Some((conn, session, in_words)) = opened {
+            self.is_opened_from(conn, &session, in_words);
+            if added {
+                self.following(conn, Some(&session));
+            }
+        }
         Ok(())
     }
 
@@ -223,10 +254,12 @@ impl Core {
                     created,
                     recovered,
                 },
-                Shape::Open(conn, env, Some(mut record)),
+                Shape::Open(_, with, Some(mut record)),
             ) => {
-                self.hub.follow(conn, &session);
-                self.crew.set_env(&session, env);
+                self.crew.set_env(&session, with.env);
+                if with.transient && created {
+                    self.transient.insert(session.clone());
+                }
                 record.clients = self.hub.hearing(&session) as u64;
                 Reply::SessionOpen(Box::new(SessionOpenResult {
                     session: *record,

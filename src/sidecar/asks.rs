@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::core::{Asked, Core, Shape, Then, ticket};
-use super::crew::Env;
+use super::core::{Asked, Core, OpenedWith, Shape, Then, ticket};
+use super::home::Home;
 use super::hub::{Audience, ConnId};
 use super::input::Typing;
+use super::watch::Outside;
 use crate::agents;
 use crate::domain::terminal::longest_line;
 use crate::domain::{AgentRef, AgentSpec, Prompt, RunId, SessionId};
@@ -17,7 +18,7 @@ use crate::engine::{
 use crate::protocol::{
     AgentParam, CancelParams, CancelScope, CancelTarget, Cursor, InitializeParams,
     PermissionRespondParams, PromptParams, Recover, Reply, Request, RpcError, SessionCloseParams,
-    SessionOpenParams, SessionWaitParams, Sessions, ShutdownMode, ShutdownParams, Until,
+    SessionOpenParams, SessionWaitParams, Sessions, Until,
 };
 use crate::store::StoreError;
 use crate::wire::{Call, Responder};
@@ -72,6 +73,11 @@ impl Core {
             responder.answer(Ok(Reply::Null));
             return self.left(conn, batch);
         }
+        if self.comes_late(conn, &request) {
+            responder.answer(Err(RpcError::shutting_down()));
+            return Ok(());
+        }
+        let subject = matches!(request, Request::Initialize(_) | Request::Subscribe(_));
         let way = match self.way(conn, first, request, batch) {
             Ok(way) => way,
             Err(Trouble::Refused(error)) => Way::Reply(Err(error)),
@@ -111,6 +117,9 @@ impl Core {
             Way::Reply(reply) => {
                 self.expect(from, responder, Shape::Plain);
                 batch.push(Then::Reply(from, Box::new(reply)));
+                if subject {
+                    batch.push(Then::Following(conn));
+                }
                 if first {
                     // One that resumes is told what it missed, once it has its answer.
                     batch.push(Then::CatchUp(conn));
@@ -134,9 +143,9 @@ impl Core {
     ) -> Result<Way, Trouble> {
         Ok(match request {
             Request::Initialize(params) => Way::Reply(Ok(self.initialize(conn, first, params)?)),
-            Request::Shutdown(params) => self.shutdown(&params),
+            Request::Shutdown(params) => self.shutdown(conn, &params, batch)?,
             Request::Prompt(params) => {
-                let ask = self.prompt(params, batch)?;
+                let ask = self.prompt(conn, params, batch)?;
                 Way::Ask(Box::new(Ask::Prompt(Box::new(ask))), Shape::Prompt(conn))
             }
             Request::Cancel(params) => Way::Ask(
@@ -146,10 +155,10 @@ impl Core {
             Request::RunWait(params) => self.run_wait(&params)?,
             Request::RunInput(params) => Way::Type(self.typing(&params)?),
             Request::SessionOpen(params) => {
-                let (ask, env) = self.session_open(*params, batch)?;
+                let (ask, with) = self.session_open(conn, *params, batch)?;
                 Way::Ask(
                     Box::new(Ask::Open(Box::new(ask))),
-                    Shape::Open(conn, env, None),
+                    Shape::Open(conn, with, None),
                 )
             }
             Request::SessionClose(SessionCloseParams {
@@ -284,40 +293,35 @@ impl Core {
             client.audience = sessions.into();
         }
         if let Some(pid) = params.process_id {
-            let watch = super::watch::process(pid, self.tell_outside.clone());
+            let tell = self.tell_outside.clone();
+            let watch = super::watch::process(pid, move || tell(Outside::OrphanedBy(conn)));
             watch.map_err(|error| {
                 RpcError::internal(format!("processId can't be watched: {error}"))
             })?;
         }
-        Ok(self.welcome(resumed))
-    }
-
-    fn shutdown(&mut self, params: &ShutdownParams) -> Way {
-        let (mode, timeout_ms) = params.plan(self.engine.limits());
-        Way::Ask(
-            Box::new(Ask::Shutdown {
-                finish: mode == ShutdownMode::Finish,
-                timeout_ms,
-            }),
-            Shape::Plain,
-        )
+        Ok(self.welcome(conn, resumed))
     }
 
     fn prompt(
         &mut self,
+        conn: ConnId,
         params: PromptParams,
         batch: &mut Batch<Then>,
     ) -> Result<PromptAsk, Trouble> {
         params.check(self.engine.limits())?;
-        self.may_take(&params, batch)?;
+        let home = self.home(conn);
+        self.may_take(&home, &params, batch)?;
         let prompt = Prompt::from(params.prompt);
         let prior = match &params.run_id {
             None => None,
-            Some(id) => self.store.run(id)?.map(|stored| Prior {
-                session: stored.row.session,
-                seq: stored.row.seq,
-                same_prompt: stored.prompt == prompt,
-            }),
+            Some(id) => match self.store.run(id)? {
+                Some(stored) => Some(Prior::Run {
+                    session: stored.row.session,
+                    seq: stored.row.seq,
+                    same_prompt: stored.prompt == prompt,
+                }),
+                None => self.store.joined(id)?.map(|_| Prior::Joined),
+            },
         };
         if let Some(replaced) = &params.replaces
             && prior.is_none()
@@ -330,9 +334,9 @@ impl Core {
         if let Some(notify) = params.notify.iter().flatten().next() {
             self.know(notify, batch)?;
         }
-        let open = match &self.config.default_agent {
+        let open = match &home.default_agent {
             Some(name) if !known => {
-                Some(self.open_by_default(params.session_id.clone(), name.clone()))
+                Some(self.open_by_default(&home, params.session_id.clone(), name.clone()))
             }
             Some(_) | None => None,
         };
@@ -359,14 +363,19 @@ impl Core {
     }
 
     /// Whether the session's agent can be given such a prompt. What there is no agent for is refused by the engine.
-    fn may_take(&mut self, params: &PromptParams, batch: &mut Batch<Then>) -> Result<(), Trouble> {
+    fn may_take(
+        &mut self,
+        home: &Home,
+        params: &PromptParams,
+        batch: &mut Batch<Then>,
+    ) -> Result<(), Trouble> {
         let Some(other) = params.prompt.first_other() else {
             return Ok(());
         };
         self.know(&params.session_id, batch)?;
         let agent = match self.engine.session_view(&params.session_id) {
             Some(view) => Some(view.session.agent),
-            None => self.config.default_agent.clone().map(AgentRef::Named),
+            None => home.default_agent.clone().map(AgentRef::Named),
         };
         let spec = agent.as_ref().and_then(|agent| self.spec(agent));
         if spec.is_some_and(|spec| spec.kind.takes_only_text()) {
@@ -376,14 +385,14 @@ impl Core {
         Ok(())
     }
 
-    fn open_by_default(&self, session: SessionId, name: Arc<str>) -> OpenAsk {
+    fn open_by_default(&self, home: &Home, session: SessionId, name: Arc<str>) -> OpenAsk {
         let agent = AgentRef::Named(name);
         OpenAsk {
             session,
             traits: self.traits(&agent),
             agent: Some(agent),
             cwd: None,
-            default_cwd: self.identity.cwd.clone(),
+            default_cwd: home.cwd.clone(),
             env_names: None,
             parent: None,
             ancestors: Vec::new(),
@@ -419,9 +428,10 @@ impl Core {
 
     fn session_open(
         &mut self,
+        conn: ConnId,
         params: SessionOpenParams,
         batch: &mut Batch<Then>,
-    ) -> Result<(OpenAsk, Env), Trouble> {
+    ) -> Result<(OpenAsk, OpenedWith), Trouble> {
         let session = params.session_id.unwrap_or_else(fresh_session);
         let known = self.know(&session, batch)?;
         self.know_parent(&session, batch)?;
@@ -429,6 +439,7 @@ impl Core {
             self.know(parent, batch)?;
         }
         let stored = self.engine.session_view(&session).map(|view| view.session);
+        let home = self.home(conn);
         let mut env = self.crew.env(&session);
         let mut given = params.env.is_some();
         let agent = match params.agent {
@@ -440,7 +451,7 @@ impl Core {
                 Some(AgentRef::Inline(stored.into()))
             }
             None if known => None,
-            None => self.config.default_agent.clone().map(AgentRef::Named),
+            None => home.default_agent.clone().map(AgentRef::Named),
         };
         if let Some(variables) = params.env {
             env.session = variables;
@@ -465,7 +476,7 @@ impl Core {
             agent,
             traits,
             cwd: params.cwd,
-            default_cwd: self.identity.cwd.clone(),
+            default_cwd: home.cwd.clone(),
             env_names: given.then(names),
             parent: params.parent,
             ancestors,
@@ -477,7 +488,8 @@ impl Core {
             heartbeat: params.heartbeat.map(|beat| beat.map(Into::into)),
             cancel_recovered: params.recover == Some(Recover::Cancel),
         };
-        Ok((ask, env))
+        let transient = params.close_when_idle && self.is_one_shot(conn);
+        Ok((ask, OpenedWith { env, transient }))
     }
 
     fn respond(&mut self, params: PermissionRespondParams) -> Result<Ask, Trouble> {
@@ -536,7 +548,7 @@ impl Core {
         super::resolve(agent, &self.config)
     }
 
-    fn traits(&self, agent: &AgentRef) -> Option<AgentTraits> {
+    pub(crate) fn traits(&self, agent: &AgentRef) -> Option<AgentTraits> {
         self.spec(agent).as_ref().map(super::traits_of)
     }
 }

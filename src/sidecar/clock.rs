@@ -42,7 +42,7 @@ impl Clock {
 }
 
 /// A wall clock before 1970 is as informative as none.
-fn wall() -> Wall {
+pub(crate) fn wall() -> Wall {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -6,26 +6,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
+use super::Guest;
 use super::clock::Clock;
 use super::config::Config;
 use super::crew::{Crew, Env};
-use super::hub::{ConnId, Hub};
+use super::hub::{ConnId, Entry, Hub};
 use super::input::{Typed, Typing};
-use super::leave::Leaving;
+use super::leave::{Leaving, Quiet, Service};
 use super::output::Outputs;
+use super::porter::Porter;
 use super::refuse::refuse_calls;
+use super::turns::Turns;
 use super::watch::Outside;
 use crate::agents::{Chunk, Event, News};
 use crate::domain::{EventNo, RunId, Seq, SessionId};
 use crate::engine::{Act, Batch, Engine, Input, Report, Ticket, Write};
 use crate::protocol::{Reply, RpcError, SessionRecord};
 use crate::store::{Retention, Store, StoreError};
-use crate::wire::{Arrival, Ends, Responder, Switchboard};
+use crate::wire::{Arrival, Door, Ends, Framing, Responder, Switchboard};
 
+/// Who is there from the beginning.
+const FIRST: ConnId = ConnId(1);
 /// Inputs that share one commit at the most.
 const BATCH: usize = 1_024;
 /// Bytes of output that weigh as much as one input: a batch holds what a pipe takes at once, so that whoever reads is not kept waiting.
 const OUTPUT_WEIGHT: usize = 64;
+/// How long what arrives from clients is taken before it is committed and answered. Within it all of them have their turns, so that
+/// nobody waits much longer than this for whoever asks for much at a time.
+const TURNS: Duration = Duration::from_millis(50);
 /// Ended runs between two looks at the retention.
 const PRUNE_EVERY: u32 = 256;
 /// Rows that one look removes at the most, so that no batch waits long for it.
@@ -36,8 +44,8 @@ const DAY_MS: i64 = 24 * 3_600 * 1_000;
 
 /// What reaches the loop.
 pub(crate) enum Msg {
-    /// A client is attached; whether agents wait for it to read.
-    Joined(ConnId, Ends, bool),
+    /// A client is attached.
+    Joined(ConnId, Ends, Entry),
     /// An agent has news.
     News(News),
     /// No process of a session is left.
@@ -77,6 +85,12 @@ pub(crate) enum Then {
     Output(Seq, Chunk),
     /// A client is told what it missed.
     CatchUp(ConnId),
+    /// A client's process is told what the client hears of.
+    Following(ConnId),
+    /// A client's process is told something.
+    Tell(ConnId, String),
+    /// The connection of a client that has left ends.
+    Part(ConnId),
 }
 
 impl From<Act> for Then {
@@ -99,7 +113,7 @@ pub(crate) enum Shape {
     Prompt(ConnId),
     /// Of an opening: the asker hears of the session, and its variables are kept. The record is as the opening left it, whatever was
     /// asked after it.
-    Open(ConnId, Env, Option<Box<SessionRecord>>),
+    Open(ConnId, OpenedWith, Option<Box<SessionRecord>>),
     /// The records of these runs.
     Runs(Vec<RunId>),
     /// The completions that were taken; whether it was asked to wait for them.
@@ -108,6 +122,13 @@ pub(crate) enum Shape {
     Letters(bool),
     /// What became of something typed into this run's terminal.
     Typed(RunId),
+}
+
+/// What a session is opened with that the engine does not know.
+pub(crate) struct OpenedWith {
+    pub(crate) env: Env,
+    /// Whether it is closed once its runs have ended.
+    pub(crate) transient: bool,
 }
 
 /// The world around the engine.
@@ -125,14 +146,25 @@ pub(crate) struct Core {
     /// The newest durable event that clients were told of.
     pub(crate) told: Option<EventNo>,
     pub(crate) leaving: Leaving,
+    /// Who is there from the beginning.
+    pub(crate) guest: Option<Guest>,
+    /// Whether we serve whoever comes.
+    pub(crate) service: Option<Service>,
+    pub(crate) quiet: Quiet,
+    /// Sessions that are closed once their runs have ended: nobody may be left who would.
+    pub(crate) transient: BTreeSet<SessionId>,
+    /// Those of them in which a run has ended.
+    pub(crate) spent: Vec<SessionId>,
+    /// Lets others in.
+    pub(crate) _porter: Option<Porter>,
     pub(crate) identity: super::Identity,
     pub(crate) tell_typed: std::sync::Arc<dyn Fn(Typed) + Send + Sync>,
     pub(crate) tell_outside: std::sync::Arc<dyn Fn(Outside) + Send + Sync>,
     pub(crate) inputs: Receiver<Msg>,
     /// The clients' connections.
     pub(crate) board: Switchboard,
-    /// What arrived and was not taken yet; empty between batches.
-    pub(crate) arrivals: Vec<(ConnId, Arrival)>,
+    /// What arrived and was not taken yet.
+    pub(crate) turns: Turns,
     /// Sessions that the batch under way purges.
     pub(crate) purged: Vec<SessionId>,
     /// Whether the batch under way writes anything.
@@ -151,7 +183,9 @@ impl Core {
             .into_iter()
             .try_for_each(|then| self.execute(then));
         let told = told.and_then(|()| self.tell_latest());
-        let ended = told.and_then(|()| self.serve());
+        let ended = told
+            .and_then(|()| self.receive())
+            .and_then(|()| self.serve());
         if let Err(error) = &ended {
             tracing::error!("{error}");
             self.refuse_all(error);
@@ -160,12 +194,37 @@ impl Core {
         ended
     }
 
+    /// Serves who is there from the beginning.
+    fn receive(&mut self) -> Result<(), StoreError> {
+        let Some(guest) = self.guest.take() else {
+            return Ok(());
+        };
+        let ends = Ends::new(guest.read, guest.write)
+            .map_err(|error| StoreError::Unavailable(format!("standard input: {error}")))?;
+        let entry = Entry {
+            door: guest.door,
+            paced: guest.paced,
+            seat: None,
+        };
+        let mut batch = Batch::default();
+        self.take(Msg::Joined(FIRST, ends, entry), &mut batch)?;
+        self.commit(batch)
+    }
+
     fn serve(&mut self) -> Result<(), StoreError> {
         self.ended_since_prune = PRUNE_EVERY;
         while !self.leaving.is_over(|| self.engine.nothing_ends()) {
             self.prune()?;
             let mut batch = Batch::default();
-            let mut next = self.sleep(None);
+            self.close_spent(&mut batch)?;
+            let patience = self.retire(&mut batch)?;
+            let waits = batch.is_empty() && !self.turns.are_due(|conn| !self.board.is_full(conn.0));
+            let patience = if waits {
+                patience
+            } else {
+                Some(Duration::ZERO)
+            };
+            let mut next = self.sleep(patience);
             let mut taken = 0;
             while let Some(msg) = next.take() {
                 taken += msg.weight();
@@ -203,35 +262,41 @@ impl Core {
             Err(TryRecvError::Disconnected) => unreachable!("the loop's own sender is gone"),
         }
         let due = self.engine.deadline().map(|due| self.clock.until(due));
-        self.board.wait(at_most.or(due));
+        self.board.wait(due.into_iter().chain(at_most).min());
         self.inputs.try_recv().ok()
     }
 
-    /// Takes what has arrived from clients.
+    /// Takes what has arrived from clients, for as long as others need not wait too long for what is decided here.
     fn hear(&mut self, batch: &mut Batch<Then>) -> Result<(), StoreError> {
-        let mut arrivals = std::mem::take(&mut self.arrivals);
+        let turns = &mut self.turns;
         self.board
-            .take(|conn, arrival| arrivals.push((ConnId(conn), arrival)));
-        let mut left = arrivals.drain(..);
-        while let Some((conn, arrival)) = left.next() {
-            if let Err(error) = self.arrived(conn, arrival, batch) {
-                let refusal = super::store_error(&error);
-                left.for_each(|(_, arrival)| refuse_calls(arrival, &refusal));
-                return Err(error);
+            .take(|conn, arrival| turns.push(ConnId(conn), arrival));
+        let end = Instant::now() + TURNS;
+        while let Some((conn, arrival)) = self.turns.next(|conn| !self.board.is_full(conn.0)) {
+            self.arrived(conn, arrival, batch)?;
+            if Instant::now() >= end {
+                break;
             }
         }
-        drop(left);
-        self.arrivals = arrivals;
+        self.turns.hold_back(&mut self.board);
         Ok(())
     }
 
-    fn joined(&mut self, conn: ConnId, ends: Ends, paced: bool) {
+    fn joined(&mut self, conn: ConnId, ends: Ends, entry: Entry) {
+        if !self.leaving.admits() {
+            // It sees the end, and comes again.
+            return;
+        }
         let bounds = super::bounds(self.engine.limits());
+        let framing = match entry.door {
+            Door::Own => self.config.framing,
+            Door::Socket => Framing::Auto,
+        };
         match self
             .board
-            .connect(conn.0, ends, self.config.framing, bounds)
+            .connect(conn.0, ends, framing, bounds, entry.door)
         {
-            Ok(link) => self.hub.join(conn, link, paced),
+            Ok(link) => self.hub.join(conn, link, entry, self.identity.home.clone()),
             // Its descriptors are closed: it sees the end.
             Err(error) => tracing::error!("a client can't be served: {error}"),
         }
@@ -239,9 +304,9 @@ impl Core {
 
     fn take(&mut self, msg: Msg, batch: &mut Batch<Then>) -> Result<(), StoreError> {
         match msg {
-            Msg::Joined(conn, ends, paced) => {
-                self.joined(conn, ends, paced);
-                self.step(Input::Clients(self.hub.present()), batch)
+            Msg::Joined(conn, ends, entry) => {
+                self.joined(conn, ends, entry);
+                self.step(Input::Clients(self.hub.answering()), batch)
             }
             Msg::News(news) => self.news(news, batch),
             Msg::Gone(session) => self.step(Input::Released(session), batch),
@@ -276,6 +341,7 @@ impl Core {
                 batch.push(Then::CatchUp(conn));
                 Ok(())
             }
+            Arrival::Attach(attach) => self.attached(conn, *attach, batch),
             Arrival::Closed => self.left(conn, batch),
         }
     }
@@ -392,12 +458,15 @@ impl Core {
             asked.responder.answer(Err(super::store_error(error)));
         }
         let refusal = super::store_error(error);
+        for arrival in self.turns.take_all() {
+            refuse_calls(arrival, &refusal);
+        }
         let end = Instant::now() + LINGER;
         while Instant::now() < end {
             self.board.flush();
             let left = end.saturating_duration_since(Instant::now());
-            if let Some(Msg::Joined(conn, ends, paced)) = self.sleep(Some(left)) {
-                self.joined(conn, ends, paced);
+            if let Some(Msg::Joined(conn, ends, entry)) = self.sleep(Some(left)) {
+                self.joined(conn, ends, entry);
             }
             self.board
                 .take(|_, arrival| refuse_calls(arrival, &refusal));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::home::Variables;
 use super::places::Places;
 use crate::agents::{self, Agent, Event, Guards, News, Order, Setup, Tell, Turn};
 use crate::domain::{AgentSpec, Ending, FailKind, Seq, SessionId, Verdict};
@@ -18,9 +19,15 @@ pub(crate) struct Crew {
     tell: Tell,
     gone: Arc<dyn Fn(SessionId) + Send + Sync>,
     store: String,
+    /// Our own environment.
+    base: Variables,
     places: Places,
     agents: BTreeMap<SessionId, Agent>,
     env: BTreeMap<SessionId, Env>,
+    /// The environments of the processes that the sessions were opened from last, and when; without one it is ours.
+    bases: BTreeMap<SessionId, (u64, Variables)>,
+    /// Counts openings, over the lives of owners: it begins above what an earlier one can have counted.
+    last_stamp: u64,
     /// Sessions whose agent was started with variables that were replaced.
     stale: BTreeSet<SessionId>,
 }
@@ -40,6 +47,7 @@ impl Crew {
         runtime: tokio::runtime::Handle,
         guards: Guards,
         store: String,
+        base: Variables,
         places: Places,
         tell: Tell,
         gone: Arc<dyn Fn(SessionId) + Send + Sync>,
@@ -50,11 +58,19 @@ impl Crew {
             tell,
             gone,
             places,
+            base,
             store,
             agents: BTreeMap::new(),
             env: BTreeMap::new(),
+            bases: BTreeMap::new(),
+            last_stamp: 0,
             stale: BTreeSet::new(),
         }
+    }
+
+    /// Counts openings from here on.
+    pub(crate) fn counting_from(self, last_stamp: u64) -> Self {
+        Self { last_stamp, ..self }
     }
 
     /// Where agents put files of their own.
@@ -75,6 +91,35 @@ impl Crew {
                 self.stale.insert(session.clone());
             }
         }
+    }
+
+    /// A session is opened from a process with this environment, later than ever before: its agent begins with that from now on.
+    /// Returns when.
+    pub(crate) fn opened_from(&mut self, session: &SessionId, base: &Variables) -> u64 {
+        self.last_stamp += 1;
+        let base = (self.last_stamp, base.clone());
+        self.bases.insert(session.clone(), base);
+        self.last_stamp
+    }
+
+    /// Whether it is known from where a session was opened.
+    pub(crate) fn knows_base(&self, session: &SessionId) -> bool {
+        self.bases.contains_key(session)
+    }
+
+    /// The same as it was told to an earlier owner; `false` if the session was opened later by somebody else.
+    pub(crate) fn was_opened_from(
+        &mut self,
+        session: &SessionId,
+        base: &Variables,
+        stamp: u64,
+    ) -> bool {
+        self.last_stamp = self.last_stamp.max(stamp);
+        let later = (self.bases.get(session)).is_some_and(|(known, _)| *known >= stamp);
+        if !later {
+            self.bases.insert(session.clone(), (stamp, base.clone()));
+        }
+        !later
     }
 
     /// Begins a turn, with the session's agent or a new one.
@@ -122,9 +167,8 @@ impl Crew {
     }
 
     fn open(&self, session: &SessionId, mut spec: AgentSpec, cwd: &str) -> Agent {
-        let mut env: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let base = (self.bases.get(session)).map_or(&self.base, |(_, base)| base);
+        let mut env = BTreeMap::clone(base);
         if let Some(given) = self.env.get(session) {
             env.extend(given.session.clone());
             spec.env.extend(given.agent.clone());
@@ -157,6 +201,7 @@ impl Crew {
     pub(crate) fn release(&mut self, session: &SessionId, forget: bool) {
         if forget {
             self.env.remove(session);
+            self.bases.remove(session);
         }
         let (gone, session) = (self.gone.clone(), session.clone());
         self.stale.remove(&session);

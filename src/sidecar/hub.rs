@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::home::Home;
+use super::porter::Seat;
 use crate::domain::{EventNo, RunId, SessionId};
 use crate::protocol::{ChunkView, Notification, RunOutput, Sessions, dropped_note};
-use crate::wire::Connection;
+use crate::wire::{Connection, Door};
 
 /// Names a connection; never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,11 +39,19 @@ impl Audience {
 /// An attached client.
 pub(crate) struct Client {
     pub(crate) link: Connection,
+    /// How it came.
+    pub(crate) door: Door,
+    /// The process that it speaks to.
+    pub(crate) home: Arc<Home>,
+    /// Whether that process said who it is: it is told what it needs to find its way to another owner.
+    pub(crate) relayed: bool,
     pub(crate) audience: Audience,
     pub(crate) output: bool,
     /// Whether it has sent anything yet.
     pub(crate) greeted: bool,
     pub(crate) initialized: bool,
+    /// Whether it has said that it is about to leave: its new work is refused, and nobody waits for it.
+    pub(crate) leaving: bool,
     /// Whether it has left: it is still told what happens, but nobody waits for it.
     pub(crate) left: bool,
     /// Durable events after this position are to be read from the log.
@@ -51,12 +61,33 @@ pub(crate) struct Client {
     latest_runs: BTreeMap<RunId, Arc<str>>,
     dropped: BTreeMap<RunId, Dropped>,
     /// Whether agents wait for it: it misses no output, and while it does not read, what it hears of does not go on.
-    paced: bool,
+    pub(crate) paced: bool,
     /// Agents go on once these are given back.
     held: Vec<OwnedSemaphorePermit>,
+    /// Its place among those that came through the socket.
+    _seat: Option<Seat>,
+}
+
+/// How a client comes.
+pub(crate) struct Entry {
+    pub(crate) door: Door,
+    /// Whether agents wait for it.
+    pub(crate) paced: bool,
+    /// Its place among those that came through the socket.
+    pub(crate) seat: Option<Seat>,
 }
 
 impl Client {
+    /// Whether it is there, and has not said that it is about to leave.
+    fn is_present(&self) -> bool {
+        !self.left && !self.leaving
+    }
+
+    /// The position up to which it was told of durable events, with `told` the newest that there is.
+    pub(crate) fn told(&self, told: Option<EventNo>) -> Option<EventNo> {
+        self.behind.unwrap_or(told)
+    }
+
     /// The sessions that it hears of; none stands for every one.
     pub(crate) fn sessions(&self) -> Option<Vec<SessionId>> {
         match &self.audience {
@@ -121,21 +152,26 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// A client is attached; it hears of nothing yet.
-    pub(crate) fn join(&mut self, conn: ConnId, link: Connection, paced: bool) {
+    pub(crate) fn join(&mut self, conn: ConnId, link: Connection, entry: Entry, home: Arc<Home>) {
         let client = Client {
             link,
+            door: entry.door,
+            home,
+            relayed: false,
             audience: Audience::Only(BTreeSet::new()),
             output: true,
             greeted: false,
             initialized: false,
+            leaving: false,
             left: false,
             behind: None,
             latest_sessions: BTreeSet::new(),
             latest_inboxes: BTreeSet::new(),
             latest_runs: BTreeMap::new(),
             dropped: BTreeMap::new(),
-            paced,
+            paced: entry.paced,
             held: Vec::new(),
+            _seat: entry.seat,
         };
         self.clients.insert(conn, client);
     }
@@ -144,17 +180,52 @@ impl Hub {
         self.clients.get_mut(&conn)
     }
 
+    /// A client is gone for good.
+    pub(crate) fn remove(&mut self, conn: ConnId) {
+        self.clients.remove(&conn);
+    }
+
     /// Clients that are attached and have not left.
     pub(crate) fn present(&self) -> u32 {
-        let count = self.clients.values().filter(|client| !client.left).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        let count = self.clients.values().filter(|client| client.is_present());
+        u32::try_from(count.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Clients at which somebody may be who answers a question: a one-shot command only waits.
+    pub(crate) fn answering(&self) -> u32 {
+        let count = (self.clients.values()).filter(|client| client.is_present() && !client.paced);
+        u32::try_from(count.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Those that this process itself was started for, as long as they have not left.
+    pub(crate) fn own(&self) -> Vec<ConnId> {
+        let own = |client: &Client| client.door == Door::Own && !client.left;
+        let clients = self.clients.iter();
+        clients
+            .filter_map(|(conn, client)| own(client).then_some(*conn))
+            .collect()
+    }
+
+    /// Whether somebody came through the socket that has not said anything yet.
+    pub(crate) fn any_stranger(&self) -> bool {
+        let stranger = |client: &Client| {
+            client.door == Door::Socket && client.is_present() && !client.relayed && !client.greeted
+        };
+        self.clients.values().any(stranger)
+    }
+
+    /// Tells every process that attached something.
+    pub(crate) fn tell_relays(&self, json: &str) {
+        for client in self.clients.values().filter(|client| client.relayed) {
+            client.link.send(json.to_owned());
+        }
     }
 
     /// How many clients hear of a session.
     pub(crate) fn hearing(&self, session: &SessionId) -> usize {
         self.clients
             .values()
-            .filter(|client| !client.left && client.audience.hears(session))
+            .filter(|client| client.is_present() && client.audience.hears(session))
             .count()
     }
 
@@ -165,15 +236,14 @@ impl Hub {
             .any(|client| client.audience.hears(session))
     }
 
-    /// A connection hears of what it opened or prompted in.
-    pub(crate) fn follow(&mut self, conn: ConnId, session: &SessionId) {
-        if let Some(Client {
-            audience: Audience::Only(sessions),
-            ..
-        }) = self.clients.get_mut(&conn)
-            && !sessions.contains(session)
-        {
-            sessions.insert(session.clone());
+    /// A connection hears of what it opened or prompted in. `true` if it did not before.
+    pub(crate) fn follow(&mut self, conn: ConnId, session: &SessionId) -> bool {
+        match self.clients.get_mut(&conn) {
+            Some(Client {
+                audience: Audience::Only(sessions),
+                ..
+            }) if !sessions.contains(session) => sessions.insert(session.clone()),
+            Some(_) | None => false,
         }
     }
 
@@ -202,14 +272,16 @@ impl Hub {
                 .values_mut()
                 .filter(|client| client.output && client.audience.hears(session))
             {
-                let dropped = client.dropped.get(run).map(|dropped| dropped.count);
-                let counted = dropped.map(|_| note(&chunk, dropped));
-                let json = counted.as_deref().unwrap_or(&json);
-                if client.behind.is_none() && client.link.offer(json) {
-                    client.dropped.remove(run);
-                } else if client.paced && !client.link.broken() {
-                    client.link.send(json.to_owned());
-                    client.held.extend(credit.take());
+                // One that does not read costs no more than this.
+                let reads = client.behind.is_none() && !client.link.refuses();
+                let waited_for = client.paced && !client.link.broken();
+                if reads || waited_for {
+                    let dropped = client.dropped.remove(run).map(|dropped| dropped.count);
+                    let counted = dropped.map(|_| note(&chunk, dropped));
+                    client.link.send(counted.unwrap_or_else(|| json.clone()));
+                    if !reads {
+                        client.held.extend(credit.take());
+                    }
                 } else {
                     let dropped = client.dropped.entry(run.clone()).or_default();
                     dropped.count += 1;

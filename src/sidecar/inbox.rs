@@ -21,26 +21,47 @@ use crate::protocol::{
 use crate::store::StoreError;
 
 /// Names a connection for the engine, as one that holds deliveries.
-fn holder(conn: ConnId) -> Holder {
+pub(crate) fn holder(conn: ConnId) -> Holder {
     Holder(conn.0)
 }
 
 impl Core {
-    /// Runs that are waited for. An id that was never known is an error.
-    fn group(&mut self, runs: Vec<RunId>, need: usize) -> Result<Group, Trouble> {
-        let mut pending = Vec::new();
-        for run in &runs {
-            if self.engine.run_view(run).is_some() {
-                pending.push(run.clone());
-            } else if self.store.run(run)?.is_none() {
-                return Err(RpcError::run_not_found(run).into());
+    /// Runs that are waited for. An id that was never known is an error, and that of a wake which joined another stands for the run that
+    /// it went into. `undue`: whether wakes that are not due yet may be among them.
+    fn group(&mut self, named: Vec<RunId>, need: usize, undue: bool) -> Result<Group, Trouble> {
+        let (mut runs, mut pending) = (Vec::new(), Vec::new());
+        let mut seen = BTreeSet::new();
+        for run in named {
+            let found = self.carrier(&run, undue)?;
+            let (run, ended) = found.ok_or_else(|| RpcError::run_not_found(&run))?;
+            if seen.insert(run.clone()) {
+                pending.extend((!ended).then(|| run.clone()));
+                runs.push(run);
             }
         }
+        let ended = runs.len() - pending.len();
         Ok(Group {
-            need: need.saturating_sub(runs.len() - pending.len()),
+            need: need.min(runs.len()).saturating_sub(ended),
             runs,
             pending,
         })
+    }
+
+    /// The run that has this id or took in the wake of this id, and whether it has ended; `None` if there is none.
+    fn carrier(&mut self, run: &RunId, undue: bool) -> Result<Option<(RunId, bool)>, StoreError> {
+        if self.engine.run_view(run).is_some() {
+            return Ok(Some((run.clone(), false)));
+        }
+        if self.store.run(run)?.is_some() {
+            return Ok(Some((run.clone(), true)));
+        }
+        if self.engine.waiting_wake(run).is_some() {
+            return Ok(undue.then(|| (run.clone(), false)));
+        }
+        match self.store.joined(run)? {
+            Some(into) => self.carrier(&into, undue),
+            None => Ok(None),
+        }
     }
 
     fn named_group(
@@ -52,7 +73,7 @@ impl Core {
             return Ok(None);
         };
         group.check(field, self.engine.limits())?;
-        self.group(group.runs(), group.need()).map(Some)
+        self.group(group.runs(), group.need(), false).map(Some)
     }
 
     pub(crate) fn run_wait(&mut self, params: &RunWaitParams) -> Result<Way, Trouble> {
@@ -61,7 +82,7 @@ impl Core {
             runs,
             pending,
             need,
-        } = self.group(params.runs(), params.need())?;
+        } = self.group(params.runs(), params.need(), true)?;
         let ask = Ask::WaitRuns {
             pending,
             need,

@@ -8,7 +8,7 @@ use crate::engine::SessionView;
 use crate::protocol::{
     AgentInfo, AgentListResult, CompletionView, Cursor, DeadLetterAdded, DurabilityView,
     EventContent, EventView, EventsReplayParams, InboxView, InitializeResult, PROTOCOL_VERSION,
-    ReplayResult, Reply, Request, Role, RpcError, RunListParams, RunListResult, RunOutputParams,
+    ReplayResult, Reply, Request, RpcError, RunListParams, RunListResult, RunOutputParams,
     RunOutputResult, RunRecord, RunUnderWay, RunWaitResult, ServerInfo, SessionListParams,
     SessionListResult, SessionNow, SessionRecord, StatsResult, SubscribeParams, Word, pieces,
 };
@@ -21,6 +21,10 @@ const PAGE: usize = 64;
 
 impl Core {
     pub(crate) fn look(&mut self, conn: ConnId, request: Request) -> Result<Reply, Trouble> {
+        // Nobody hears what is found, and one that has gone may have asked for much.
+        if (self.hub.client(conn)).is_none_or(|client| client.link.broken()) {
+            return Ok(Reply::Null);
+        }
         Ok(match request {
             Request::RunGet(params) => Reply::Run(Box::new(self.run_record(&params.run_id)?)),
             Request::RunList(params) => Reply::RunList(self.run_list(&params)?),
@@ -38,8 +42,8 @@ impl Core {
             }
             Request::Subscribe(params) => self.subscribe(conn, params)?,
             Request::EventsReplay(params) => Reply::Replay(self.events_replay(&params)?),
-            Request::AgentList => Reply::AgentList(AgentListResult::fitted(self.agents())),
-            Request::Stats => Reply::Stats(Box::new(self.stats())),
+            Request::AgentList => Reply::AgentList(AgentListResult::fitted(self.agents(conn))),
+            Request::Stats => Reply::Stats(Box::new(self.stats(conn))),
             Request::Initialize(_)
             | Request::Shutdown(_)
             | Request::Exit
@@ -63,11 +67,24 @@ impl Core {
 
     /// A run as it is now.
     fn run_record(&mut self, run: &RunId) -> Result<RunRecord, Trouble> {
-        let stored = self
-            .store
-            .run(run)?
-            .ok_or_else(|| RpcError::run_not_found(run))?;
-        Ok(self.record_of(&stored))
+        let record = self.find_record(run)?;
+        record.ok_or_else(|| RpcError::run_not_found(run).into())
+    }
+
+    /// The record of a run, of a wake that waits, or of the run that a wake joined.
+    fn find_record(&mut self, run: &RunId) -> Result<Option<RunRecord>, StoreError> {
+        if let Some(stored) = self.store.run(run)? {
+            return Ok(Some(self.record_of(&stored)));
+        }
+        if let Some(wake) = self.engine.waiting_wake(run) {
+            let session = self.engine.session(&wake.session);
+            let parent = session.and_then(|session| session.parent.clone());
+            return Ok(Some(RunRecord::waiting(wake, parent)));
+        }
+        match self.store.joined(run)? {
+            Some(into) => self.find_record(&into),
+            None => Ok(None),
+        }
     }
 
     fn record_of(&self, stored: &StoredRun) -> RunRecord {
@@ -292,8 +309,9 @@ impl Core {
         }
     }
 
-    fn agents(&self) -> Vec<AgentInfo> {
-        let default = self.config.default_agent.as_ref();
+    fn agents(&mut self, conn: ConnId) -> Vec<AgentInfo> {
+        let home = self.home(conn);
+        let default = home.default_agent.as_ref();
         self.config
             .agents
             .values()
@@ -301,12 +319,13 @@ impl Core {
             .collect()
     }
 
-    fn stats(&self) -> StatsResult {
+    fn stats(&mut self, conn: ConnId) -> StatsResult {
         let counts = self.engine.counts();
+        let home = self.home(conn);
         StatsResult {
-            role: Role::Owner,
+            role: home.role(&self.identity.home),
             owner_pid: std::process::id(),
-            instance_id: self.identity.instance.as_str().into(),
+            instance_id: home.instance.clone(),
             uptime_ms: self.clock.now().mono.since_ms(self.identity.began),
             clients: u64::from(self.hub.present()),
             sessions: counts
@@ -336,15 +355,16 @@ impl Core {
     }
 
     /// The answer to `initialize`.
-    pub(crate) fn welcome(&self, resumed: bool) -> Reply {
+    pub(crate) fn welcome(&mut self, conn: ConnId, resumed: bool) -> Reply {
+        let home = self.home(conn);
         Reply::Initialize(Box::new(InitializeResult {
             server_info: ServerInfo {
                 name: "turnlane".into(),
                 version: env!("CARGO_PKG_VERSION").into(),
             },
             protocol_version: PROTOCOL_VERSION,
-            instance_id: self.identity.instance.as_str().into(),
-            role: Role::Owner,
+            instance_id: home.instance.clone(),
+            role: home.role(&self.identity.home),
             store: self.identity.store.as_str().into(),
             durability: match self.config.durability {
                 Durability::Full => DurabilityView::Full,
@@ -352,31 +372,33 @@ impl Core {
             },
             cursor: self.cursor(self.told).to_string().into(),
             resumed,
-            agents: AgentListResult::fitted(self.agents()).agents,
+            agents: AgentListResult::fitted(self.agents(conn)).agents,
             limits: self.engine.limits().entries().into_iter().collect(),
         }))
     }
 
     /// The answer to `run/wait`.
     pub(crate) fn waited(&mut self, runs: &[RunId], timed_out: bool) -> Result<Reply, StoreError> {
-        let mut records = Vec::new();
+        let mut records: Vec<RunRecord> = Vec::new();
+        let mut left = runs.iter();
         let mut read = 0;
-        for run in runs {
-            let Some(stored) = self.store.run(run)? else {
+        // What surely does not fit in a line any more need not be read.
+        while read <= crate::protocol::cut::LINE_BYTES
+            && let Some(run) = left.next()
+        {
+            // A wake that was skipped when it was due is no run, and two that joined are one.
+            let Some(record) = self.find_record(run)? else {
                 continue;
             };
-            // What surely does not fit in a line any more need not be read.
-            read += stored
-                .completion
-                .as_ref()
-                .map_or(0, |completion| completion.text.len());
-            records.push(self.record_of(&stored));
-            if read > crate::protocol::cut::LINE_BYTES {
-                break;
+            if records.iter().all(|other| other.run_id != record.run_id) {
+                read += record.text_bytes();
+                records.push(record);
             }
         }
         let mut result = RunWaitResult::fitted(records, timed_out);
-        result.more = (result.runs.len() < runs.len()).then_some(true);
+        if left.next().is_some() {
+            result.more = Some(true);
+        }
         Ok(Reply::RunWait(result))
     }
 }

@@ -1,12 +1,11 @@
 //! A store that can't be opened: whoever asks is told why, in the protocol, and then the process ends.
 
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::Config;
-use crate::protocol::RpcError;
+use super::{Config, Guest};
+use crate::protocol::{Refused, RpcError};
 use crate::store::StoreError;
-use crate::wire::{Arrival, Ends, Switchboard};
+use crate::wire::{Arrival, Connection, Door, Ends, Framing, Switchboard};
 
 /// How long what comes with the first request is still answered.
 const LINGER: Duration = Duration::from_millis(300);
@@ -14,20 +13,24 @@ const LINGER: Duration = Duration::from_millis(300);
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Answers every request with the error, until what came with the first one is answered or the input ends.
-pub fn refuse(config: &Config, read: OwnedFd, write: OwnedFd, error: &StoreError) {
+pub fn refuse(config: &Config, guest: Guest, error: &StoreError) {
     let bounds = super::bounds(&config.limits);
-    let connected = Ends::new(read, write).and_then(|ends| {
+    let framing = match guest.door {
+        Door::Own => config.framing,
+        Door::Socket => Framing::Auto,
+    };
+    let connected = Ends::new(guest.read, guest.write).and_then(|ends| {
         let mut board = Switchboard::new()?;
-        board.connect(1, ends, config.framing, bounds)?;
-        Ok(board)
+        let link = board.connect(1, ends, framing, bounds, guest.door)?;
+        Ok((board, link))
     });
-    if let Ok(mut board) = connected {
-        answer_all(&mut board, &super::store_error(error));
+    if let Ok((mut board, link)) = connected {
+        answer_all(&mut board, &link, &super::store_error(error));
         board.close(FLUSH);
     }
 }
 
-fn answer_all(board: &mut Switchboard, refusal: &RpcError) {
+fn answer_all(board: &mut Switchboard, link: &Connection, refusal: &RpcError) {
     let mut end: Option<Instant> = None;
     let mut open = true;
     while open && end.is_none_or(|end| Instant::now() < end) {
@@ -35,6 +38,10 @@ fn answer_all(board: &mut Switchboard, refusal: &RpcError) {
         board.take(|_, arrival| {
             open &= !matches!(arrival, Arrival::Closed);
             end.get_or_insert_with(|| Instant::now() + LINGER);
+            if let Arrival::Attach(_) = arrival {
+                let error = refusal.clone();
+                link.send(Refused { error }.to_json());
+            }
             refuse_calls(arrival, refusal);
         });
         board.flush();
@@ -49,6 +56,6 @@ pub(super) fn refuse_calls(arrival: Arrival, refusal: &RpcError) {
                 call.responder.answer(Err(refusal.clone()));
             }
         }
-        Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed => {}
+        Arrival::Attach(_) | Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed => {}
     }
 }

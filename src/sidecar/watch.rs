@@ -5,6 +5,8 @@ use std::sync::Arc;
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::hub::ConnId;
+
 /// What the outside wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outside {
@@ -12,8 +14,8 @@ pub(crate) enum Outside {
     Interrupt,
     /// SIGTERM or SIGHUP.
     Leave,
-    /// The process named in `initialize` is dead.
-    OrphanedBy(u32),
+    /// The process that this client named in `initialize` is dead.
+    OrphanedBy(ConnId),
 }
 
 /// Reports signals. A suspended editor does not suspend us: SIGTSTP and its kin are caught and nothing is done, and unlike an
@@ -43,18 +45,19 @@ pub(crate) fn signals(
 }
 
 /// Reports the death of a process, from a thread of its own; a process that is dead already is reported at once.
-pub(crate) fn process(pid: u32, tell: Arc<dyn Fn(Outside) + Send + Sync>) -> std::io::Result<()> {
+pub(crate) fn process(pid: u32, tell: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("watch-process".into())
         .spawn(move || {
             wait_for_end(pid);
-            tell(Outside::OrphanedBy(pid));
+            tell();
         })?;
     Ok(())
 }
 
+/// Returns when that process is gone; at once if there is none.
 #[cfg(target_os = "linux")]
-fn wait_for_end(pid: u32) {
+pub fn wait_for_end(pid: u32) {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
@@ -68,8 +71,9 @@ fn wait_for_end(pid: u32) {
     }
 }
 
+/// Returns when that process is gone; at once if there is none.
 #[cfg(not(target_os = "linux"))]
-fn wait_for_end(pid: u32) {
+pub fn wait_for_end(pid: u32) {
     if let Some(pid) = i32::try_from(pid)
         .ok()
         .and_then(rustix::process::Pid::from_raw)

@@ -15,7 +15,7 @@ use crate::domain::{
 use crate::engine::{DeliveredRun, RunRow, Snapshot, Write};
 
 pub use memory::{Fails, MemoryStore, Plant};
-pub use sqlite::{Durability, SqliteStore};
+pub use sqlite::{Durability, Held, Hold, Holder, SqliteStore};
 
 /// Why the store can't serve. Each is a `data.kind` of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -219,6 +219,16 @@ pub trait Store: Send {
         lies_there: &dyn Fn(&SessionId, EventNo) -> bool,
     ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError>;
 
+    /// The same without what a later delivery handed out again: what whoever took it can still hold. Reads all later deliveries from
+    /// that inbox.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it can't be read.
+    fn still_delivered(
+        &mut self,
+        id: &DeliveryId,
+    ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError>;
+
     /// The dead letters in the order in which their runs ended, after that of `after`, at most `limit`; of this parent, if one is named.
     ///
     /// # Errors
@@ -254,7 +264,7 @@ pub trait Store: Send {
     fn pruned_to(&mut self) -> Result<Option<EventNo>, StoreError>;
 
     /// Removes ended runs that are past retention (never one that an inbox or the dead letters hold), their events, and closed
-    /// sessions that have been left with nothing. Belongs to the open transaction. Returns how many runs went.
+    /// sessions that have been left with nothing and are nobody's parent. Belongs to the open transaction. Returns how many runs went.
     ///
     /// # Errors
     /// [`StoreError`]; the process must end.

@@ -15,13 +15,17 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::connection::{Connection, Due};
 use super::ends::{End, Ends};
+use super::intake::{Calls, Intake};
 use super::link::Link;
-use super::{Arrival, Bounds, Framing};
+use super::raw::Raw;
+use super::{Bounds, Door, Framing};
 
 /// Most bytes that are read from a connection at a time.
 const READ_BYTES: usize = 64 << 10;
 const EVENTS: usize = 256;
 const BELL: Token = Token(usize::MAX);
+/// How long a connection that was given up may take to read what is left for it.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Brings back whoever waits.
 #[derive(Clone, Debug)]
@@ -41,17 +45,19 @@ impl Bell {
     }
 }
 
-/// All connections of one thread.
-pub struct Switchboard {
+/// All connections of one thread, and what is made of their frames.
+pub struct Switchboard<I: Intake = Calls> {
     poll: Poll,
     events: Events,
     bell: Bell,
     due: Due,
-    links: BTreeMap<u64, Link>,
+    links: BTreeMap<u64, Link<I>>,
     /// Those that have something to take in.
     turns: BTreeSet<u64>,
     /// Those that may be offered something again.
     drained: Vec<u64>,
+    /// Those that were given up and are still written to, until when.
+    lingering: BTreeMap<u64, Instant>,
     chunk: Vec<u8>,
     flushed: Vec<u64>,
 }
@@ -62,6 +68,22 @@ impl Switchboard {
     /// # Errors
     /// When the system gives no descriptor to wait with.
     pub fn new() -> io::Result<Self> {
+        Self::without_connections()
+    }
+}
+
+impl Switchboard<Raw> {
+    /// A board without connections, which tells of frames as they are.
+    ///
+    /// # Errors
+    /// When the system gives no descriptor to wait with.
+    pub fn raw() -> io::Result<Self> {
+        Self::without_connections()
+    }
+}
+
+impl<I: Intake> Switchboard<I> {
+    fn without_connections() -> io::Result<Self> {
         let poll = Poll::new()?;
         let bell = Bell {
             asleep: Arc::default(),
@@ -75,6 +97,7 @@ impl Switchboard {
             links: BTreeMap::new(),
             turns: BTreeSet::new(),
             drained: Vec::new(),
+            lingering: BTreeMap::new(),
             chunk: vec![0; READ_BYTES],
             flushed: Vec::new(),
         })
@@ -85,7 +108,7 @@ impl Switchboard {
         self.bell.clone()
     }
 
-    /// Serves a connection under this number from here on.
+    /// Serves a connection under this number, which no other has, from here on.
     ///
     /// # Errors
     /// When the system can't wait for one more.
@@ -95,13 +118,57 @@ impl Switchboard {
         ends: Ends,
         framing: Framing,
         bounds: Bounds,
+        door: Door,
     ) -> io::Result<Connection> {
         let connection = Connection::new(no, &bounds, self.due.clone());
-        let link = Link::new(ends, framing, bounds, connection.clone());
+        let link = Link::new(ends, framing, bounds, door, connection.clone());
         register(&self.poll, link.input(), in_token(no), Interest::READABLE)?;
         self.links.insert(no, link);
         self.turns.insert(no);
         Ok(connection)
+    }
+
+    /// Gives up a connection: nothing more is told of it, and what is sent on it is swallowed. What was queued is still written, for
+    /// as long as the other side takes it and 2 s at the most; then its ends are closed, and nothing of it is left. It waits for nothing.
+    pub fn disconnect(&mut self, no: u64) {
+        let Some(link) = self.links.get_mut(&no) else {
+            return;
+        };
+        if !link.ended() {
+            forget(&self.poll, link.input());
+        }
+        link.leave();
+        self.turns.remove(&no);
+        self.drained.retain(|drained| *drained != no);
+        self.lingering.insert(no, Instant::now() + LINGER);
+        self.flushed.push(no);
+    }
+
+    /// Writes what is queued, and then ends a socket's output; nothing more can be sent, and what the other side says is still taken.
+    pub fn end_output(&mut self, no: u64) {
+        if let Some(link) = self.links.get_mut(&no) {
+            link.end_output();
+            self.flushed.push(no);
+        }
+    }
+
+    /// While a connection is held back nothing of it is read, unless it has hung up: what it still sent is finite.
+    pub fn hold_back(&mut self, no: u64, held_back: bool) {
+        let Some(link) = self.links.get_mut(&no) else {
+            return;
+        };
+        link.hold_back(held_back);
+        if link.has_turn() {
+            self.turns.insert(no);
+        } else {
+            self.turns.remove(&no);
+        }
+    }
+
+    /// Whether the client of a connection leaves so many answers unread that nothing more is taken of it. One that has hung up is never
+    /// full: what it still sent is finite.
+    pub fn is_full(&self, no: u64) -> bool {
+        self.links.get(&no).is_some_and(Link::is_full)
     }
 
     /// From here until [`Self::wait`] returns, a ring is never missed: what was put in place before it must be looked for in between.
@@ -113,7 +180,11 @@ impl Switchboard {
     /// Waits until something can be taken in or written, the bell rings, or the time is over; `None` for no limit.
     pub fn wait(&mut self, at_most: Option<Duration>) {
         let busy = !self.turns.is_empty() || !self.drained.is_empty();
-        let at_most = if busy { Some(Duration::ZERO) } else { at_most };
+        let at_most = if busy {
+            Some(Duration::ZERO)
+        } else {
+            self.until_one_is_over(at_most)
+        };
         match self.poll.poll(&mut self.events, at_most) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -143,15 +214,15 @@ impl Switchboard {
     }
 
     /// Takes in what has come, at most one read of each connection, and tells of it in order.
-    pub fn take(&mut self, mut tell: impl FnMut(u64, Arrival)) {
+    pub fn take(&mut self, mut tell: impl FnMut(u64, I::Told)) {
         for no in self.drained.drain(..) {
-            tell(no, Arrival::Drained);
+            tell(no, I::drained());
         }
         for no in std::mem::take(&mut self.turns) {
             let Some(link) = self.links.get_mut(&no) else {
                 continue;
             };
-            link.take(&mut self.chunk, &mut |arrival| tell(no, arrival));
+            link.take(&mut self.chunk, &mut |told| tell(no, told));
             if link.has_turn() {
                 self.turns.insert(no);
             }
@@ -169,7 +240,7 @@ impl Switchboard {
                 continue;
             };
             let was_blocked = link.is_blocked();
-            if link.flush() {
+            if link.flush() && !self.lingering.contains_key(&no) {
                 self.drained.push(no);
             }
             // Waited for only while there is something to write: a peer that reads wakes nobody.
@@ -182,6 +253,34 @@ impl Switchboard {
                 self.turns.insert(no);
             }
         }
+        if !self.lingering.is_empty() {
+            self.see_off();
+        }
+    }
+
+    /// Frees those that were given up and have nothing more to write, or had their time.
+    fn see_off(&mut self) {
+        let now = Instant::now();
+        self.lingering.retain(|no, end| {
+            let lingers = self.links.get(no).is_some_and(Link::is_writing) && now < *end;
+            if !lingers && let Some(link) = self.links.remove(no) {
+                if link.is_blocked() {
+                    forget(&self.poll, link.output());
+                }
+                // A copying thread ends by itself once it has copied what it was given.
+                drop(link.close());
+            }
+            lingers
+        });
+    }
+
+    /// No longer than until one that was given up had its time.
+    fn until_one_is_over(&self, at_most: Option<Duration>) -> Option<Duration> {
+        let Some(end) = self.lingering.values().min() else {
+            return at_most;
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        Some(at_most.map_or(left, |at_most| at_most.min(left)))
     }
 
     /// Bytes that the other sides have taken so far.
@@ -207,6 +306,7 @@ impl Switchboard {
             self.wait(Some(end.saturating_duration_since(Instant::now())));
             self.flush();
         }
+        self.lingering.clear();
         for copied in std::mem::take(&mut self.links)
             .into_values()
             .filter_map(Link::close)

@@ -337,23 +337,46 @@ impl Decoder for FrameCodec {
 /// Appends a JSON text as one frame. Line ends in it can only be white space between tokens and become spaces;
 /// U+2028 and U+2029, which some readers take for line ends, are escaped.
 pub fn encode(style: Style, json: &str, out: &mut Vec<u8>) {
+    encode_bytes(style, json.as_bytes(), out);
+}
+
+/// The same for a text that nobody needs to know to be UTF-8.
+pub(super) fn encode_bytes(style: Style, json: &[u8], out: &mut Vec<u8>) {
     match style {
         Style::Lines => {
             encode_text(json, out);
             out.push(b'\n');
         }
         Style::Headers => {
-            let separators = json.matches(['\u{2028}', '\u{2029}']).count();
+            let separators = memchr::memchr_iter(0xe2, json)
+                .filter(|at| matches!(json[*at..], [_, 0x80, 0xa8 | 0xa9, ..]))
+                .count();
             // An escape has six bytes where the character has three.
-            let bytes = json.len() + 3 * separators;
-            out.extend_from_slice(format!("Content-Length: {bytes}\r\n\r\n").as_bytes());
+            head(json.len() + 3 * separators, out);
             encode_text(json, out);
         }
     }
 }
 
-fn encode_text(json: &str, out: &mut Vec<u8>) {
-    let bytes = json.as_bytes();
+/// Appends a message as one frame, every byte as it is. Nothing in it is a line end.
+pub(super) fn frame(style: Style, message: &[u8], out: &mut Vec<u8>) {
+    match style {
+        Style::Lines => {
+            out.extend_from_slice(message);
+            out.push(b'\n');
+        }
+        Style::Headers => {
+            head(message.len(), out);
+            out.extend_from_slice(message);
+        }
+    }
+}
+
+fn head(bytes: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("Content-Length: {bytes}\r\n\r\n").as_bytes());
+}
+
+fn encode_text(bytes: &[u8], out: &mut Vec<u8>) {
     let mut done = 0;
     for at in memchr::memchr3_iter(b'\n', b'\r', 0xe2, bytes) {
         let (instead, width): (&[u8], usize) = match &bytes[at..] {

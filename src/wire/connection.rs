@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Bounds;
-use super::codec::Style;
+use super::codec::{Style, encode_bytes, frame};
 
 /// Most bytes that are written at a time, but for a single text that is longer.
 const WRITE_BYTES: usize = 256 << 10;
@@ -30,7 +30,7 @@ pub(super) struct Due(Arc<Mutex<Vec<u64>>>);
 #[derive(Default)]
 struct State {
     style: Option<Style>,
-    queue: VecDeque<Text>,
+    ready: VecDeque<Text>,
     /// Behind open batches, each with the last batch that it waits for, rising.
     held: VecDeque<(u64, Text)>,
     open: BTreeSet<u64>,
@@ -46,14 +46,16 @@ struct State {
 }
 
 struct Text {
-    json: String,
+    bytes: Vec<u8>,
     answer: bool,
+    /// Whether it is a message as it came from elsewhere.
+    as_it_is: bool,
 }
 
 /// What is to be written in one go.
 pub(super) struct Load {
-    pub style: Style,
-    pub texts: Vec<String>,
+    style: Style,
+    texts: Vec<Text>,
     bytes: usize,
     answer_bytes: usize,
 }
@@ -91,6 +93,23 @@ impl Connection {
         self.now_due(&mut state);
     }
 
+    /// Queues a message as it came from elsewhere, whatever is unread: its bytes are not looked at, and none of them is a line end.
+    pub fn pass(&self, message: Vec<u8>) {
+        let mut state = self.lock();
+        let text = Text {
+            bytes: message,
+            answer: false,
+            as_it_is: true,
+        };
+        state.queue(text);
+        self.now_due(&mut state);
+    }
+
+    /// Speaks first, in this framing: what is queued need not wait for the other side's first message.
+    pub fn begin(&self, style: Style) {
+        self.settle(style);
+    }
+
     /// Queues a JSON text, unless over `unread_bytes` are unread: `false`, and [`super::Arrival::Drained`] will be told.
     pub fn offer(&self, json: impl Into<String>) -> bool {
         let mut state = self.lock();
@@ -101,6 +120,14 @@ impl Connection {
         state.push(json.into(), false);
         self.now_due(&mut state);
         true
+    }
+
+    /// Whether an offer would be refused, and is told of as if it had been.
+    pub fn refuses(&self) -> bool {
+        let mut state = self.lock();
+        let over = state.unread > self.0.unread_bytes;
+        state.refused |= over;
+        over
     }
 
     /// Bytes of JSON that are queued and not yet written.
@@ -118,7 +145,7 @@ impl Connection {
         let mut state = self.lock();
         state.closing = true;
         while let Some((_, text)) = state.held.pop_front() {
-            state.queue.push_back(text);
+            state.ready.push_back(text);
         }
         self.now_due(&mut state);
     }
@@ -146,7 +173,7 @@ impl Connection {
         state.open.remove(&no);
         let first_open = state.open.first().copied().unwrap_or(u64::MAX);
         while let Some((_, text)) = state.held.pop_front_if(|(behind, _)| *behind < first_open) {
-            state.queue.push_back(text);
+            state.ready.push_back(text);
         }
         self.now_due(&mut state);
     }
@@ -171,7 +198,7 @@ impl Connection {
         let mut state = self.lock();
         state.due = false;
         match state.style {
-            Some(style) if !state.queue.is_empty() => Some(state.load(style)),
+            Some(style) if !state.ready.is_empty() => Some(state.load(style)),
             Some(_) | None => None,
         }
     }
@@ -191,14 +218,14 @@ impl Connection {
     pub(super) fn swallow(&self) {
         let mut state = self.lock();
         state.broken = true;
-        state.queue.clear();
+        state.ready.clear();
         state.held.clear();
         state.unread = 0;
         state.unread_answers = 0;
     }
 
     fn now_due(&self, state: &mut State) {
-        let writable = state.style.is_some() && !state.queue.is_empty();
+        let writable = state.style.is_some() && !state.ready.is_empty();
         if writable && !std::mem::replace(&mut state.due, true) {
             self.0.due.add(self.0.no);
         }
@@ -211,17 +238,24 @@ impl Connection {
 
 impl State {
     fn push(&mut self, json: String, answer: bool) {
+        self.queue(Text {
+            bytes: json.into_bytes(),
+            answer,
+            as_it_is: false,
+        });
+    }
+
+    fn queue(&mut self, text: Text) {
         if self.broken || self.closing {
             return;
         }
-        self.unread += json.len();
-        if answer {
-            self.unread_answers += json.len();
+        self.unread += text.bytes.len();
+        if text.answer {
+            self.unread_answers += text.bytes.len();
         }
-        let text = Text { json, answer };
         match self.open.last() {
-            Some(last) if !answer => self.held.push_back((*last, text)),
-            Some(_) | None => self.queue.push_back(text),
+            Some(last) if !text.answer => self.held.push_back((*last, text)),
+            Some(_) | None => self.ready.push_back(text),
         }
     }
 
@@ -232,21 +266,34 @@ impl State {
             bytes: 0,
             answer_bytes: 0,
         };
-        while let Some(text) = self.queue.pop_front() {
-            load.bytes += text.json.len();
+        while let Some(text) = self.ready.pop_front() {
+            load.bytes += text.bytes.len();
             if text.answer {
-                load.answer_bytes += text.json.len();
+                load.answer_bytes += text.bytes.len();
             }
-            load.texts.push(text.json);
+            load.texts.push(text);
             if self
-                .queue
+                .ready
                 .front()
-                .is_some_and(|next| load.bytes + next.json.len() > WRITE_BYTES)
+                .is_some_and(|next| load.bytes + next.bytes.len() > WRITE_BYTES)
             {
                 break;
             }
         }
         load
+    }
+}
+
+impl Load {
+    /// Its bytes, as they are written.
+    pub fn encode(&self, into: &mut Vec<u8>) {
+        for text in &self.texts {
+            if text.as_it_is {
+                frame(self.style, &text.bytes, into);
+            } else {
+                encode_bytes(self.style, &text.bytes, into);
+            }
+        }
     }
 }
 

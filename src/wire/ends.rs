@@ -75,6 +75,14 @@ impl End {
             Self::Pipe(fd) => rustix::io::write(fd, bytes),
         }
     }
+
+    /// The other side of a socket sees the end, and may still speak. A pipe ends where it is closed.
+    pub fn shut(&self) {
+        if let Self::Socket(fd) = self {
+            // What is gone is at its end.
+            let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Write);
+        }
+    }
 }
 
 impl AsFd for End {

@@ -9,16 +9,36 @@ use super::codec::Frame;
 use super::connection::Connection;
 use super::envelope::{self, Entry, Incoming, Message};
 use super::table::{self, Service};
-use super::{Arrival, Bounds, Call};
-use crate::protocol::{Request, RpcError};
+use super::{Arrival, Bounds, Call, Door};
+use crate::protocol::{AttachParams, Refused, Request, RpcError};
 
-/// Turns a connection's frames into arrivals, in order. What can be answered without the loop is answered here.
-pub(super) struct Intake {
+/// Makes of a connection's frames what its thread is told, in order.
+pub trait Intake {
+    /// What that is.
+    type Told;
+
+    /// Of a connection at its start.
+    fn new(bounds: Bounds, connection: Connection, door: Door) -> Self;
+
+    /// Takes in one frame; `false` when nothing can follow it.
+    fn frame(&mut self, frame: Frame, tell: &mut dyn FnMut(Self::Told)) -> bool;
+
+    /// Says that little is unread again after an offer was refused.
+    fn drained() -> Self::Told;
+
+    /// Says that the input has ended.
+    fn closed() -> Self::Told;
+}
+
+/// Makes calls of them. What can be answered without the loop is answered here.
+pub struct Calls {
     service: Service,
     bounds: Bounds,
     connection: Connection,
     under_way: UnderWay,
     last: u64,
+    /// Whether the next message may say that a process of ours passes the client on.
+    may_attach: bool,
 }
 
 /// What the calls of one frame come to.
@@ -28,21 +48,34 @@ struct Taken {
     cancels: Vec<u64>,
 }
 
-impl Intake {
-    pub fn new(bounds: Bounds, connection: Connection) -> Self {
+impl Intake for Calls {
+    type Told = Arrival;
+
+    fn new(bounds: Bounds, connection: Connection, door: Door) -> Self {
         Self {
             service: Service::new(),
             bounds,
             connection,
             under_way: UnderWay::default(),
             last: 0,
+            may_attach: door == Door::Socket,
         }
     }
 
-    /// Takes in one frame; `false` when nothing can follow it.
-    pub fn frame(&mut self, frame: Frame, tell: &mut dyn FnMut(Arrival)) -> bool {
+    fn frame(&mut self, frame: Frame, tell: &mut dyn FnMut(Arrival)) -> bool {
         match frame {
             Frame::Message(bytes) => {
+                if std::mem::take(&mut self.may_attach)
+                    && let Some(attach) = AttachParams::read(&bytes)
+                {
+                    return self.attach(attach, tell);
+                }
+                if bytes.len() > self.bounds.max_frame_bytes {
+                    self.nameless(RpcError::frame_too_large(
+                        self.bounds.max_frame_bytes as u64,
+                    ));
+                    return true;
+                }
                 match envelope::read(&bytes, &self.bounds) {
                     Ok(Message::Single(entry)) => self.single(entry, tell),
                     Ok(Message::Batch(entries)) => self.batch(entries, tell),
@@ -56,6 +89,34 @@ impl Intake {
             }
             Frame::Unreadable(why) => {
                 self.nameless(RpcError::parse_error(why));
+                false
+            }
+        }
+    }
+
+    fn drained() -> Arrival {
+        Arrival::Drained
+    }
+
+    fn closed() -> Arrival {
+        Arrival::Closed
+    }
+}
+
+impl Calls {
+    /// A process of ours passes the client on. One that can't be understood is told so, and nothing more of it is read.
+    fn attach(
+        &self,
+        attach: Result<AttachParams, RpcError>,
+        tell: &mut dyn FnMut(Arrival),
+    ) -> bool {
+        match attach {
+            Ok(params) => {
+                tell(Arrival::Attach(Box::new(params)));
+                true
+            }
+            Err(error) => {
+                self.connection.send(Refused { error }.to_json());
                 false
             }
         }

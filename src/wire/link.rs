@@ -4,21 +4,21 @@ use bytes::BytesMut;
 use rustix::io::Errno;
 use tokio_util::codec::Decoder;
 
-use super::codec::{FrameCodec, encode};
+use super::codec::FrameCodec;
 use super::connection::{Connection, Load};
 use super::ends::{End, Ends};
 use super::intake::Intake;
-use super::{Arrival, Bounds, Framing};
+use super::{ATTACH_BYTES, Bounds, Door, Framing};
 
 /// A buffer that grew over this for one long message is given back.
 const KEEP_BYTES: usize = 1 << 20;
 
 /// A connection under way.
-pub(super) struct Link {
+pub(super) struct Link<I> {
     ends: Ends,
     connection: Connection,
     codec: FrameCodec,
-    intake: Intake,
+    intake: I,
     /// What was read and is not a whole frame yet, or was not taken in since too many answers are unread.
     buffer: BytesMut,
     /// Whether the buffer has grown over what is kept.
@@ -26,7 +26,10 @@ pub(super) struct Link {
     reading: Reading,
     /// The other side sends no more than it has sent.
     hung_up: bool,
+    held_back: bool,
     writable: bool,
+    /// Whether the output is shut once all that is queued is written.
+    last: bool,
     /// Bytes that the other side has taken.
     written: u64,
     writing: Option<Writing>,
@@ -59,18 +62,31 @@ enum Pause {
     Ended,
 }
 
-impl Link {
-    pub fn new(ends: Ends, framing: Framing, bounds: Bounds, connection: Connection) -> Self {
+impl<I: Intake> Link<I> {
+    pub fn new(
+        ends: Ends,
+        framing: Framing,
+        bounds: Bounds,
+        door: Door,
+        connection: Connection,
+    ) -> Self {
+        let frame_bytes = match door {
+            Door::Own => bounds.max_frame_bytes,
+            // What is too large for any other message is told once the first one has come.
+            Door::Socket => bounds.max_frame_bytes.max(ATTACH_BYTES),
+        };
         Self {
             ends,
-            codec: FrameCodec::new(framing, bounds.max_frame_bytes),
-            intake: Intake::new(bounds, connection.clone()),
+            codec: FrameCodec::new(framing, frame_bytes),
+            intake: I::new(bounds, connection.clone(), door),
             connection,
             buffer: BytesMut::new(),
             grown: false,
             reading: Reading::Ready,
             hung_up: false,
+            held_back: false,
             writable: true,
+            last: false,
             written: 0,
             writing: None,
             room: Vec::new(),
@@ -97,15 +113,24 @@ impl Link {
         }
     }
 
-    /// Whether there is something to take in now. While the client leaves too many answers unread nothing is; once it has hung up,
-    /// what it still sent is finite and is read to its end.
+    /// Whether there is something to take in now. While it is held back, or the client leaves too many answers unread, nothing is;
+    /// once it has hung up, what it still sent is finite and is read to its end.
     pub fn has_turn(&self) -> bool {
         matches!(self.reading, Reading::Ready | Reading::Stuck)
-            && (self.hung_up || !self.connection.is_full())
+            && (self.hung_up || !(self.held_back || self.connection.is_full()))
+    }
+
+    /// Whether the client leaves too many answers unread.
+    pub fn is_full(&self) -> bool {
+        !self.hung_up && self.connection.is_full()
+    }
+
+    pub fn hold_back(&mut self, held_back: bool) {
+        self.held_back = held_back;
     }
 
     /// Takes in what is there, one read at the most.
-    pub fn take(&mut self, chunk: &mut [u8], tell: &mut dyn FnMut(Arrival)) {
+    pub fn take(&mut self, chunk: &mut [u8], tell: &mut dyn FnMut(I::Told)) {
         if self.reading == Reading::Ready {
             match self.ends.input.read(chunk) {
                 Ok(0) => {
@@ -147,10 +172,23 @@ impl Link {
         }
     }
 
-    fn end(&mut self, tell: &mut dyn FnMut(Arrival)) {
+    fn end(&mut self, tell: &mut dyn FnMut(I::Told)) {
         self.reading = Reading::Ended;
         self.buffer = BytesMut::new();
-        tell(Arrival::Closed);
+        tell(I::closed());
+    }
+
+    /// Reads no more, and writes what is queued.
+    pub fn leave(&mut self) {
+        self.reading = Reading::Ended;
+        self.buffer = BytesMut::new();
+        self.connection.finish();
+    }
+
+    /// Writes what is queued, and then no more.
+    pub fn end_output(&mut self) {
+        self.connection.finish();
+        self.last = true;
     }
 
     pub fn ended(&self) -> bool {
@@ -158,7 +196,7 @@ impl Link {
     }
 
     /// Takes in every frame that is complete.
-    fn frames(&mut self, at_end: bool, tell: &mut dyn FnMut(Arrival)) -> Pause {
+    fn frames(&mut self, at_end: bool, tell: &mut dyn FnMut(I::Told)) -> Pause {
         loop {
             let frame = if at_end {
                 self.codec.decode_eof(&mut self.buffer)
@@ -174,7 +212,7 @@ impl Link {
             if !self.intake.frame(frame, tell) {
                 return Pause::Ended;
             }
-            if !self.hung_up && self.connection.is_full() {
+            if self.is_full() {
                 return Pause::Full;
             }
         }
@@ -188,13 +226,14 @@ impl Link {
                 Some(writing) => writing,
                 None => {
                     let Some(load) = self.connection.next_load() else {
+                        if std::mem::take(&mut self.last) {
+                            self.ends.output.shut();
+                        }
                         return low;
                     };
                     self.room.clear();
                     self.room.shrink_to(KEEP_BYTES);
-                    for text in &load.texts {
-                        encode(load.style, text, &mut self.room);
-                    }
+                    load.encode(&mut self.room);
                     self.writing.insert(Writing { load, written: 0 })
                 }
             };

@@ -5,6 +5,8 @@
 //! [`Arrival`], in the order of the bytes. What is said goes into the [`Connection`]'s queue and is written when the board is
 //! flushed; neither reading nor writing ever waits for the other side ([`Ends`]). An answer's place among the notifications is
 //! where [`Responder::answer`] was called.
+//!
+//! What is made of frames is an [`Intake`]'s matter: [`Calls`] for those who serve, [`Raw`] for those who only pass messages on.
 
 mod board;
 mod call;
@@ -14,11 +16,12 @@ mod ends;
 mod envelope;
 mod intake;
 mod link;
+mod raw;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::protocol::Request;
+use crate::protocol::{AttachParams, Request, RpcError};
 
 pub use board::{Bell, Switchboard};
 pub use call::Responder;
@@ -26,6 +29,8 @@ pub use codec::{Frame, FrameCodec, Framing, Style, encode};
 pub use connection::Connection;
 pub use ends::Ends;
 pub use envelope::{Entry, Incoming, Message, read};
+pub use intake::{Calls, Intake};
+pub use raw::{Came, Raw};
 
 /// What one connection may ask for and leave unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +55,23 @@ pub struct Bounds {
     pub unread_answer_bytes: usize,
 }
 
+/// How a client came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// This process was started with its ends, or for it.
+    Own,
+    /// Through the socket beside the store: a process of ours may pass it on, and says so first.
+    Socket,
+}
+
+/// Bytes of the first message of a connection through the socket at the least: it may tell of many sessions.
+pub const ATTACH_BYTES: usize = 32 << 20;
+
 /// What a connection brings, in order.
 #[derive(Debug)]
 pub enum Arrival {
+    /// The client is passed on by this process of ours. Only through [`Door::Socket`], and before anything else.
+    Attach(Box<AttachParams>),
     /// One call, or those of a batch, to be handled in one go.
     Calls(Vec<Call>),
     /// The client gives up this call. It may have been answered meanwhile.
@@ -72,4 +91,9 @@ pub struct Call {
     pub request: Request,
     /// Where its answer goes.
     pub responder: Responder,
+}
+
+/// The text of an error answer under an id that is written already; `null` where it can't be told.
+pub fn refusal(error: RpcError, id: &str) -> String {
+    table::error_under_id(error, id)
 }

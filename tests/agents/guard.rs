@@ -100,6 +100,7 @@ impl ByHand {
             .args(["__guard".as_ref(), lock.as_os_str()])
             // It does not end by itself.
             .args([
+                "",
                 "/",
                 "sh",
                 "-c",
@@ -317,4 +318,24 @@ async fn two_hundred_turns() {
     let children = String::from_utf8(children.stdout).unwrap();
     // Only the one that looks.
     assert_eq!(children.split_whitespace().count(), 1, "{children}");
+}
+
+/// This process has raised its own limit, as an owner with many clients does.
+#[tokio::test]
+async fn an_agent_may_open_as_many_files_as_turnlane_could_when_it_was_started() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let before = Rlimit {
+        current: Some(1_000),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    setrlimit(Resource::Nofile, before).unwrap();
+    let raised = turnlane::agents::raise_descriptor_limit();
+    assert_eq!(getrlimit(Resource::Nofile).current, Some(raised));
+    assert!(raised > 1_000, "{before:?}");
+    // Once more, as for the next store: what was at first counts.
+    assert_eq!(turnlane::agents::raise_descriptor_limit(), raised);
+    let mut bench = Bench::new(sh());
+    bench.begin(1, "ulimit -Sn");
+    assert_eq!(bench.line().await, "1000");
+    assert_eq!(bench.ended().await.ending.exit_code, Some(0));
 }

@@ -189,3 +189,22 @@ fn what_cools_down_is_looked_at_again_when_the_time_has_come() {
     assert_eq!(sidecar.wake_runs("boss").len(), 2);
     sidecar.leave();
 }
+
+#[test]
+fn wakes_that_find_nothing_to_do_are_no_flood() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open_with("boss", json!({"wake": {"minIntervalMs": 0}}));
+    let wake = |run: &str| json!({"sessionId": "boss", "reason": "look", "runId": run});
+    for n in 0..12 {
+        let run = format!("w{n}");
+        let woken = sidecar.ok("wake", wake(&run));
+        assert_eq!(woken["status"], "started", "{woken}");
+        assert_eq!(sidecar.ended(&run, "cancelled")["reason"], "nothingPending");
+    }
+    let mut told = wake("told");
+    told["prompt"] = json!("say x");
+    sidecar.ok("wake", told);
+    sidecar.ended("told", "completed");
+    sidecar.leave();
+}

@@ -25,6 +25,7 @@ mod leaving;
 mod letters;
 mod oneshot;
 mod operator;
+mod owners;
 mod pages;
 #[path = "../support/programs.rs"]
 mod programs;
@@ -34,12 +35,17 @@ mod refusals;
 mod resume;
 #[path = "../support/schema.rs"]
 mod schema;
+mod served;
 mod sessions;
+mod shared;
 mod shares;
 mod shells;
 mod slow;
 mod storage;
 mod storm;
+mod takeover;
 mod terminals;
+mod undue;
+mod upheaval;
 mod wakes;
 mod waking;

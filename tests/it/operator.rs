@@ -342,21 +342,30 @@ fn a_refusal_is_told_by_its_kind_and_in_json_by_a_value() {
 }
 
 #[test]
-fn a_store_that_another_process_holds_is_left_to_it() {
+fn commands_talk_to_whoever_holds_the_store() {
     let world = World::new();
     let mut sidecar = world.start();
+    sidecar.ok("subscribe", json!({"sessions": "all"}));
     sidecar.open("boss", "script");
-    for args in [
-        &["sessions"][..],
-        &["drain", "boss"],
-        &["wake", "boss", "--reason", "x"],
-    ] {
-        let refused = ends(&world, args, 1);
-        for word in ["storeLocked", &sidecar.pid().to_string()] {
-            assert!(refused.err.contains(word), "{}", refused.err);
-        }
-    }
+    let held = sidecar.hold("boss", "a");
+    let shown = ends(&world, &["sessions", "--json"], 0).json();
+    assert_eq!(shown[0]["sessionId"], "boss");
+    assert_eq!(shown[0]["state"], "active");
+    ends(&world, &["cancel", "--run", &held], 0);
+    sidecar.ended(&held, "cancelled");
+    ends(
+        &world,
+        &["wake", "boss", "--reason", "x", "--prompt", "say woken"],
+        0,
+    );
     ends(&world, &["wait", "x"], 125);
+    let run = world.run(&["run", "--session", "boss", "--", "say from outside"]);
+    assert_eq!(
+        (run.code(), run.text()),
+        (0, "from outside\n".to_owned()),
+        "{}",
+        run.err
+    );
     sidecar.leave();
 }
 

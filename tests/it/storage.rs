@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::disk::Disk;
-use crate::harness::{Refusal, Sidecar, World, is_root, number, text};
+use crate::harness::{Refusal, Sidecar, World, is_root, text};
 
 /// The database in a store's directory.
 fn database(store: &Path) -> PathBuf {
@@ -154,28 +154,17 @@ fn a_directory_of_another_user_is_refused() {
 }
 
 #[test]
-fn a_second_process_is_told_who_holds_the_store() {
+fn a_second_service_is_told_who_holds_the_store() {
     let world = World::new();
     let mut owner = world.start();
     owner.open("s", "script");
     let run = owner.hold("s", "a");
-    let mut second = world.start();
-    let refusal = second.call("initialize", json!({})).unwrap_err();
-    assert_eq!(
-        (refusal.code, refusal.kind()),
-        (-32013, "storeLocked"),
-        "{refusal:?}"
-    );
-    assert_eq!(number(&refusal.data["pid"]), u64::from(owner.pid()));
-    second.close_stdin();
-    assert_eq!(second.wait_exit().code(), Some(125));
-    drop(second);
-    let command = world.run(&["run", "--", "true"]);
-    assert_eq!(command.code(), 125, "{command:?}");
+    let second = world.run(&["serve"]);
+    assert_eq!(second.code(), 1, "{second:?}");
     assert!(
-        command.err.contains(&owner.pid().to_string()),
+        second.err.contains(&owner.pid().to_string()),
         "{}",
-        command.err
+        second.err
     );
     owner.release("s", "a");
     owner.ended(&run, "completed");

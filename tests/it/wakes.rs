@@ -374,3 +374,163 @@ fn what_came_while_nobody_was_there_wakes_its_session_once_it_is_opened() {
     next.settled("boss");
     next.leave();
 }
+
+#[test]
+fn twenty_completions_in_half_a_second_are_two_wakes() {
+    /// Far longer than what lies between two of them.
+    const INTERVAL_MS: u64 = 4_000;
+    let world = World::new();
+    let mut sidecar = world.start();
+    let policy = json!({"onCompletion": "wake", "minIntervalMs": INTERVAL_MS});
+    family(&mut sidecar, policy);
+    let first = sidecar.result("child", "first");
+    let woken = sidecar.woken("boss", 1);
+    assert_eq!(carried(&sidecar.ended(&woken[0], "completed")), [first]);
+    let prompts: Vec<_> = (0..19)
+        .map(|n| {
+            let prompt = format!("sleep 25\nsay {n}");
+            ("prompt", json!({"sessionId": "child", "prompt": prompt}))
+        })
+        .collect();
+    let sent = sidecar.send_all(&prompts);
+    let runs: Vec<_> = (sent.iter())
+        .map(|id| text(&sidecar.answer(id).unwrap()["runId"]).to_owned())
+        .collect();
+    let last = sidecar.ended(&runs[18], "completed");
+    let woken = sidecar.woken("boss", 2);
+    let second = sidecar.ended(&woken[1], "completed");
+    assert_eq!(carried(&second), runs, "the rest together");
+    let after = number(&second["acceptedAt"]) + GRAIN_MS - number(&last["endedAt"]);
+    assert!(after >= INTERVAL_MS, "{after} ms after the last of them");
+    sidecar.settled("boss");
+    assert_eq!(sidecar.wake_runs("boss").len(), 2);
+    sidecar.leave();
+}
+
+#[test]
+fn a_cancel_in_the_pause_after_a_failure_waits_for_a_new_cause() {
+    let world = World::configured("[limits]\nwake_backoff_ms = 60000\n");
+    let mut sidecar = world.start();
+    family(
+        &mut sidecar,
+        json!({"onCompletion": "wake", "prompt": "fail on purpose", "minIntervalMs": 0}),
+    );
+    let first = sidecar.result("child", "first");
+    let woken = sidecar.woken("boss", 1);
+    sidecar.ended(&woken[0], "failed");
+    sidecar.ok("cancel", json!({"sessionId": "boss"}));
+    assert_eq!(sidecar.inbox("boss"), (1, 0));
+    // A new life knows of no pause.
+    sidecar.leave();
+    let mut next = world.start();
+    next.open_with("boss", json!({"wake": {"onCompletion": "wake"}}));
+    next.child("child", "boss");
+    let prompt = next.prompt("boss", "say a person");
+    next.ended(&prompt, "completed");
+    next.ok(
+        "session/wait",
+        json!({"sessionId": "boss", "until": "idle"}),
+    );
+    assert_eq!(next.wake_runs("boss").len(), 1);
+    let second = next.result("child", "second");
+    let woken = next.woken("boss", 1);
+    assert_eq!(
+        carried(&next.ended(&woken[0], "completed")),
+        [first, second]
+    );
+    next.settled("boss");
+    next.leave();
+}
+
+/// Idle moments come and go, and nobody is woken.
+fn stays_idle(sidecar: &mut Sidecar, wakes: usize) {
+    let prompt = sidecar.prompt("boss", "say a person");
+    sidecar.ended(&prompt, "completed");
+    sidecar.ok(
+        "session/wait",
+        json!({"sessionId": "boss", "until": "idle"}),
+    );
+    assert_eq!(sidecar.wake_runs("boss").len(), wakes);
+}
+
+#[test]
+fn a_cancel_of_a_wake_run_covers_what_came_meanwhile_and_nothing_later() {
+    for by_run in [false, true] {
+        let world = World::new();
+        let mut sidecar = world.start();
+        let policy = json!({"onCompletion": "wake", "prompt": GATED, "minIntervalMs": 0});
+        family(&mut sidecar, policy);
+        let mut runs = vec![sidecar.result("child", "first")];
+        let woken = sidecar.woken("boss", 1);
+        sidecar.said_by(&woken[0], "woken\n");
+        runs.push(sidecar.result("child", "meanwhile"));
+        assert_eq!(sidecar.inbox("boss"), (1, 1));
+        let whole = json!({"sessionId": "boss"});
+        let one = json!({"runId": woken[0]});
+        sidecar.ok("cancel", if by_run { one } else { whole });
+        assert_eq!(sidecar.ended(&woken[0], "cancelled")["reason"], "client");
+        assert_eq!(sidecar.inbox("boss"), (2, 0));
+        stays_idle(&mut sidecar, 1);
+        runs.push(sidecar.result("child", "later"));
+        assert_eq!(carried(&release(&mut sidecar, 2)), runs);
+        sidecar.settled("boss");
+        sidecar.leave();
+    }
+}
+
+#[test]
+fn a_cancel_before_the_next_wake_is_due_covers_what_has_come_over_a_kill() {
+    // What it waits for: a moment since the last one, and a time with fewer of them.
+    for (config, interval_ms) in [("", 3_600_000), ("[limits]\nwake_burst = 1\n", 0)] {
+        let world = World::configured(config);
+        let mut sidecar = world.start();
+        family(
+            &mut sidecar,
+            json!({"onCompletion": "wake", "minIntervalMs": interval_ms}),
+        );
+        sidecar.result("child", "first");
+        let woken = sidecar.woken("boss", 1);
+        sidecar.ended(&woken[0], "completed");
+        let second = sidecar.result("child", "second");
+        sidecar.ok("cancel", json!({"sessionId": "boss"}));
+        // A new life knows of no wakes before.
+        sidecar.kill9();
+        let mut next = world.start();
+        next.open("boss", "script");
+        next.child("child", "boss");
+        stays_idle(&mut next, 1);
+        let third = next.result("child", "third");
+        let woken = next.woken("boss", 1);
+        assert_eq!(
+            carried(&next.ended(&woken[0], "completed")),
+            [second, third]
+        );
+        next.settled("boss");
+        next.leave();
+    }
+}
+
+#[test]
+fn a_cancel_of_a_busy_session_covers_what_has_come_and_nothing_later() {
+    for (scope, outcome) in [("all", "cancelled"), ("queued", "completed")] {
+        let world = World::new();
+        let mut sidecar = world.start();
+        family(&mut sidecar, json!({"onCompletion": "wake"}));
+        let busy = sidecar.hold("boss", "gate");
+        let first = sidecar.result("child", "first");
+        sidecar.ok("cancel", json!({"sessionId": "boss", "scope": scope}));
+        if outcome == "completed" {
+            sidecar.release("boss", "gate");
+        }
+        sidecar.ended(&busy, outcome);
+        stays_idle(&mut sidecar, 0);
+        let second = sidecar.result("child", "second");
+        let woken = sidecar.woken("boss", 1);
+        assert_eq!(
+            carried(&sidecar.ended(&woken[0], "completed")),
+            [first, second]
+        );
+        sidecar.settled("boss");
+        sidecar.leave();
+    }
+}

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use crate::harness::{Sidecar, World, frame, ids, list, number, text};
 
-fn wake(sidecar: &mut Sidecar, session: &str, more: Value) -> Value {
+pub fn wake(sidecar: &mut Sidecar, session: &str, more: Value) -> Value {
     sidecar.ok("wake", asked(session, more))
 }
 
-fn asked(session: &str, more: Value) -> Value {
+pub fn asked(session: &str, more: Value) -> Value {
     let mut params = json!({"sessionId": session, "reason": "look"});
     if let (Some(params), Value::Object(more)) = (params.as_object_mut(), more) {
         params.extend(more);

@@ -82,11 +82,13 @@ impl World {
                 self.configure(&words);
                 return Vec::new();
             }
-            "crash" => return self.begin(),
+            "crash" => return self.begin(None),
+            // The owner dies, and a process whose client lives on owns the store.
+            "takeover" => return self.begin(words.ms("hold")),
             _ => {}
         }
         if !self.begun {
-            let quiet = self.begin();
+            let quiet = self.begin(None);
             assert!(quiet.is_empty());
             self.feed(Input::Clients(1));
         }
@@ -100,6 +102,11 @@ impl World {
                 self.feed(Input::Tick)
             }
             "clients" => self.feed(Input::Clients(words.get(1).parse().unwrap())),
+            "adopt" => self.adopt(&words),
+            "rests" => {
+                let rests = if self.engine.rests() { "yes" } else { "no" };
+                vec![format!("-> {rests}")]
+            }
             "withdraw" => {
                 let question = line.trim_start_matches("withdraw").trim_start();
                 let all = self.names.questions.iter();
@@ -143,13 +150,14 @@ impl World {
     }
 
     /// A new life, after a crash or from nothing.
-    fn begin(&mut self) -> Vec<String> {
+    fn begin(&mut self, hold_delivered_ms: Option<u64>) -> Vec<String> {
         self.begun = true;
         self.store = std::mem::take(&mut self.store).crash();
         self.now.mono = Mono(0);
         let mut snapshot = self.store.snapshot().unwrap();
         self.lives += 1;
         snapshot.seed = self.lives << 64 | self.lives;
+        snapshot.hold_delivered_ms = hold_delivered_ms;
         for (session, traits) in &mut snapshot.sessions {
             *traits = self.traits(&session.agent);
         }
@@ -306,6 +314,23 @@ impl World {
             session: session("nobody"),
             runs: named.collect(),
         }
+    }
+
+    /// A client is back with a delivery, or with the named runs of it.
+    fn adopt(&mut self, words: &Words) -> Vec<String> {
+        let delivery = self.names.delivery(words.get(1));
+        let named = runs(words.rest(2));
+        let Some((session, mut runs)) = self.store.still_delivered(&delivery).unwrap() else {
+            return vec!["-> no such delivery".to_owned()];
+        };
+        runs.retain(|one| named.is_empty() || named.contains(&one.run));
+        self.feed(Input::Adopt {
+            holder: Holder(words.ms("by").unwrap()),
+            delivery,
+            session,
+            runs,
+            lease_ms: words.ms("lease").unwrap_or(30_000),
+        })
     }
 
     fn seq(&self, name: &str) -> Seq {

@@ -101,12 +101,22 @@ fn heartbeat(n: u64) -> Option<Heartbeat> {
     })
 }
 
+/// A session whose inbox wakes nobody: what is in it is drained.
+pub fn shared() -> SessionId {
+    session(3)
+}
+
 pub fn session(n: u64) -> SessionId {
     SessionId::parse(&format!("s{n}")).unwrap()
 }
 
 pub fn run(n: u64) -> RunId {
     RunId::parse(&format!("r{n}")).unwrap()
+}
+
+/// The run of the wake of that number.
+fn woken(n: u64) -> RunId {
+    RunId::parse(&format!("w{n}")).unwrap()
 }
 
 /// How a session is opened: always the same way, but for chance in what is omitted.
@@ -185,9 +195,12 @@ pub fn prompt(n: u64, sessions: u64, rng: &mut Rng) -> PromptAsk {
 }
 
 /// Anything but a prompt, an opening or an answer to a question.
-pub fn other(last_run: u64, sessions: u64, rng: &mut Rng) -> Ask {
+pub fn other(last_run: u64, last_wake: u64, sessions: u64, rng: &mut Rng) -> Ask {
     let id = session(rng.below(sessions));
-    let recent = |rng: &mut Rng| run(last_run.saturating_sub(rng.below(6)).max(1));
+    let recent = |rng: &mut Rng| match rng.below(6) {
+        5 => woken(last_wake.max(1)),
+        ago => run(last_run.saturating_sub(ago).max(1)),
+    };
     match rng.below(20) {
         0..4 => Ask::Cancel(CancelAsk::All(id)),
         4..6 => Ask::Cancel(CancelAsk::Queued(id)),
@@ -221,11 +234,6 @@ pub fn other(last_run: u64, sessions: u64, rng: &mut Rng) -> Ask {
     }
 }
 
-/// Who drains.
-pub fn holder(rng: &mut Rng) -> Holder {
-    Holder(rng.below(3))
-}
-
 fn group(last_run: u64, rng: &mut Rng) -> Group {
     let mut runs: Vec<RunId> = (0..=rng.below(3))
         .map(|_| run(last_run.saturating_sub(rng.below(6)).max(1)))
@@ -241,7 +249,7 @@ fn group(last_run: u64, rng: &mut Rng) -> Group {
 }
 
 /// Completions are wanted.
-pub fn drain(last_run: u64, sessions: u64, rng: &mut Rng) -> DrainAsk {
+pub fn drain(holder: Holder, last_run: u64, sessions: u64, rng: &mut Rng) -> DrainAsk {
     let absent = SessionId::parse("absent").unwrap();
     DrainAsk {
         session: if rng.percent(5) {
@@ -249,7 +257,7 @@ pub fn drain(last_run: u64, sessions: u64, rng: &mut Rng) -> DrainAsk {
         } else {
             session(rng.below(sessions))
         },
-        holder: holder(rng),
+        holder,
         max: *rng.one_of(&[1, 2, 100]),
         lease_ms: *rng.one_of(&[1, 50, 400, 30_000]),
         auto: rng.percent(25),
@@ -260,10 +268,10 @@ pub fn drain(last_run: u64, sessions: u64, rng: &mut Rng) -> DrainAsk {
 }
 
 /// Everything that is left is wanted.
-pub fn last_drain(session: SessionId) -> DrainAsk {
+pub fn last_drain(holder: Holder, session: SessionId) -> DrainAsk {
     DrainAsk {
         session,
-        holder: Holder(0),
+        holder,
         max: 1_000,
         lease_ms: 1,
         auto: true,
@@ -278,7 +286,7 @@ pub fn wake(n: u64, last_run: u64, sessions: u64, rng: &mut Rng) -> WakeAsk {
     let text = |rng: &mut Rng| format!("text {}", rng.below(3)).into();
     WakeAsk {
         session: session(rng.below(sessions)),
-        run: RunId::parse(&format!("w{n}")).unwrap(),
+        run: woken(n),
         prior: None,
         reason: text(rng),
         prompt: rng.percent(40).then(|| text(rng)),

@@ -4,11 +4,25 @@ use std::fs;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use turnlane::store::{Durability, Fails, MemoryStore, SqliteStore, Store};
+use turnlane::domain::{DeliveryId, EventNo, SessionId};
+use turnlane::engine::DeliveredRun;
+use turnlane::store::{Durability, Fails, MemoryStore, SqliteStore, Store, StoredEvent};
 
 pub trait Disk {
     /// The store of this life.
     fn store(&mut self) -> &mut dyn Store;
+
+    /// What a client that has heard of everything up to `after` missed, at most so many events.
+    fn missed(&mut self, after: Option<EventNo>, limit: usize) -> Vec<StoredEvent> {
+        let events = self.store().events(after, None, limit);
+        events.expect("it can be read")
+    }
+
+    /// What a client that comes back with a delivery may still hold of it.
+    fn still_delivered(&mut self, id: &DeliveryId) -> Option<(SessionId, Vec<DeliveredRun>)> {
+        let still = self.store().still_delivered(id);
+        still.expect("it can be read")
+    }
 
     /// The process ends, and the next one opens the store.
     fn crash(&mut self);

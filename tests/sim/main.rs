@@ -11,6 +11,7 @@ mod agents;
 mod audit;
 mod clients;
 mod disk;
+mod peers;
 mod plants;
 mod rng;
 #[path = "../support/mod.rs"]
@@ -67,10 +68,10 @@ fn try_seeds(seeds: u64, mut disk: impl FnMut() -> Box<dyn Disk>) {
 
 #[test]
 fn every_promise_holds_whatever_happens_and_whenever_the_process_dies() {
-    try_seeds(2_500, || Box::new(MemoryStore::new()));
+    try_seeds(2_000, || Box::new(MemoryStore::new()));
 }
 
 #[test]
 fn every_promise_holds_over_the_files_that_a_killed_process_leaves() {
-    try_seeds(120, || Box::new(Files::new()));
+    try_seeds(70, || Box::new(Files::new()));
 }

@@ -1,17 +1,21 @@
 //! The world around the engine: clients, agents, clocks, a disk, and the end of the process at any moment.
 
+mod attach;
+mod errands;
+
 use std::collections::BTreeMap;
 
 use turnlane::domain::{DeliveryId, Limits, Mono, Now, RunId, SessionId, Wall};
-use turnlane::engine::{Act, Answer, Ask, DeliveryAsk, Input, PromptAsk, Ticket};
+use turnlane::engine::{Act, Answer, Ask, Input, PromptAsk, Ticket};
 use turnlane::store::Retention;
 
 use crate::agents::Agents;
 use crate::audit::{Audit, Broken};
 use crate::clients;
 use crate::disk::Disk;
+use crate::peers::Peers;
 use crate::rng::Rng;
-use crate::support::{Decided, Machine, letters, look_up};
+use crate::support::{Decided, Machine, look_up};
 
 /// Why a batch did not end well.
 pub enum End {
@@ -34,9 +38,10 @@ pub struct World<'m> {
     limits: Limits,
     now: Now,
     agents: Agents,
+    peers: Peers,
     audit: Audit,
-    /// Acts that wait for the commit, each with the auditor's clock when it was decided.
-    held: Vec<(u64, Act)>,
+    /// Acts that wait for the commit, each with when it was decided, also by the auditor's clock.
+    held: Vec<((Now, u64), Act)>,
     written: bool,
     tickets: u64,
     shutdowns: Vec<Ticket>,
@@ -49,6 +54,8 @@ pub struct World<'m> {
     deliveries: Vec<DeliveryId>,
     letters: Vec<RunId>,
     lives: u128,
+    /// Whether much is delivered, and to many: what is held then has to survive its owners.
+    shares: bool,
     /// How often the process dies, in a thousand chances.
     mortal: u64,
     /// How often old runs are removed, in a hundred batches.
@@ -66,6 +73,7 @@ impl<'m> World<'m> {
         verbose: bool,
     ) -> Self {
         let mut rng = Rng::new(seed);
+        let shares = rng.percent(25);
         let limits = Limits {
             active_runs: *rng.one_of(&[1, 2, 64]),
             queue: *rng.one_of(&[3, 10_000]),
@@ -89,6 +97,7 @@ impl<'m> World<'m> {
                 wall: Wall(1_000_000),
             },
             agents: Agents::default(),
+            peers: Peers::new(shares, &mut rng),
             audit: Audit::new(&limits),
             limits,
             held: Vec::new(),
@@ -96,13 +105,14 @@ impl<'m> World<'m> {
             tickets: 0,
             shutdowns: Vec::new(),
             runs: 0,
-            sessions: 2 + rng.below(4),
+            sessions: if shares { 5 } else { 2 + rng.below(4) },
             sent: BTreeMap::new(),
             wakes: 0,
             deliveries: Vec::new(),
             letters: Vec::new(),
             lives: 0,
-            mortal: *rng.one_of(&[0, 5, 15]),
+            shares,
+            mortal: if shares { 25 } else { *rng.one_of(&[0, 5, 15]) },
             prunes: *rng.one_of(&[0, 0, 10]),
             calm: false,
             stopped: false,
@@ -114,6 +124,7 @@ impl<'m> World<'m> {
     /// Lets the world live for so many batches, then lets it come to rest.
     pub fn run(&mut self, batches: u64) -> Result<(), Broken> {
         self.begin(false)?;
+        let batches = if self.shares { 2 * batches } else { batches };
         for _ in 0..batches {
             let batch = self.batch();
             self.after(batch)?;
@@ -122,8 +133,12 @@ impl<'m> World<'m> {
             }
         }
         self.come_to_rest()?;
+        let rests = self.machine.rests();
         self.audit.at_rest(self.disk.store())?;
-        self.drain_all()
+        self.peers.read(true, self.disk, &mut self.rng)?;
+        self.peers.all_heard(self.disk)?;
+        self.drain_all()?;
+        self.audit.must_rest(rests)
     }
 
     /// Whatever is owed can be had.
@@ -136,8 +151,10 @@ impl<'m> World<'m> {
         for session in &sessions {
             // Each takes at least one.
             for _ in 0..1_000 {
-                let ask = Ask::Drain(Box::new(clients::last_drain(session.clone())));
-                calm(self.ask(ask).and_then(|()| self.commit()))?;
+                let who = self.peers.attached()[0];
+                let holder = self.peers.holder(who).expect("it is attached");
+                let ask = Ask::Drain(Box::new(clients::last_drain(holder, session.clone())));
+                calm(self.ask_by(who, ask).and_then(|()| self.commit()))?;
                 if self.audit.drained(std::slice::from_ref(session)).is_ok() {
                     break;
                 }
@@ -166,8 +183,9 @@ impl<'m> World<'m> {
     }
 
     fn recover(&mut self, unsaid: bool) -> Result<(), End> {
+        let hold_delivered_ms = self.peers.owner_died(self.stopped, &mut self.rng);
         note(&mut self.trace, || {
-            format!("---- a new life (unsaid: {unsaid})")
+            format!("---- a new life (unsaid: {unsaid}, hold: {hold_delivered_ms:?})")
         });
         self.agents.die();
         self.held.clear();
@@ -176,20 +194,23 @@ impl<'m> World<'m> {
         self.disk.crash();
         self.now.mono = Mono(0);
         self.now.wall.0 += i64::try_from(self.rng.below(2_000)).unwrap() - 500;
+        self.peers.time_passes(self.rng.below(200));
         self.audit.crashed(unsaid, self.disk.store())?;
+        self.audit.holds(hold_delivered_ms, self.disk.store());
         let mut snapshot = self.disk.store().snapshot().expect("a new life can read");
         for (session, traits) in &mut snapshot.sessions {
             *traits = clients::traits(&session.agent);
         }
         self.lives += 1;
         snapshot.seed = self.lives << 64 | self.lives;
+        snapshot.hold_delivered_ms = hold_delivered_ms;
         let decided = self
             .machine
             .recover(snapshot, self.limits.clone(), self.now);
         self.take(decided)?;
         self.commit()?;
         self.audit.recovered()?;
-        self.feed(Input::Clients(1))
+        self.somebody_comes()
     }
 
     /// Several inputs and one commit.
@@ -215,6 +236,7 @@ impl<'m> World<'m> {
         };
         self.now.mono = self.now.mono.plus_ms(ms);
         self.now.wall.0 += i64::try_from(ms).unwrap();
+        self.peers.time_passes(ms);
         if self.rng.percent(2) {
             self.now.wall.0 -= 3_600_000;
         }
@@ -231,7 +253,7 @@ impl<'m> World<'m> {
             at_most: usize::try_from(1 + self.rng.below(4)).unwrap(),
         };
         note(&mut self.trace, || format!("         {retention:?}"));
-        self.audit.prunes();
+        self.audit.prunes(self.disk.store());
         self.disk.store().prune(retention).expect("it can prune");
         self.written = true;
         self.commit()?;
@@ -253,6 +275,15 @@ impl<'m> World<'m> {
         {
             return self.feed(Input::Tick);
         }
+        if !self.peers.returning().is_empty() && self.rng.percent(12) {
+            return self.somebody_comes();
+        }
+        if self.peers.attached().is_empty() {
+            return self.nobody_is_there();
+        }
+        if self.shares && self.rng.percent(20) {
+            return self.something_shared();
+        }
         match self.rng.below(100) {
             0..21 => self.a_prompt(),
             21..29 => self.an_inbox(),
@@ -262,14 +293,11 @@ impl<'m> World<'m> {
                 self.ask(Ask::Open(Box::new(open)))
             }
             33..42 => {
-                let ask = clients::other(self.runs, self.sessions, &mut self.rng);
+                let ask = clients::other(self.runs, self.wakes, self.sessions, &mut self.rng);
                 self.ask(ask)
             }
             42..45 => self.an_answer(),
-            45 => {
-                let count = self.rng.below(2);
-                self.feed(Input::Clients(u32::try_from(count).unwrap()))
-            }
+            45 => self.somebody_leaves(),
             46 if self.tickets > 0 => {
                 let ticket = Ticket(1 + self.rng.below(self.tickets));
                 // The asker of a shutdown is the sidecar itself: it waits for the end.
@@ -299,87 +327,13 @@ impl<'m> World<'m> {
             if self.audit.may_vanish(&ask.session) {
                 ask.open = None;
             }
+            if self.shares && self.rng.percent(85) && ask.session != clients::shared() {
+                ask.notify = Some(Some(clients::shared()));
+            }
             self.sent.insert(ask.run.clone(), ask.clone());
             ask
         };
         self.ask(Ask::Prompt(Box::new(ask)))
-    }
-
-    /// Somebody wants completions, or does something to those that were delivered; or somebody is to be woken.
-    fn an_inbox(&mut self) -> Result<(), End> {
-        let ask = match self.rng.below(20) {
-            0..7 => Ask::Drain(Box::new(clients::drain(
-                self.runs,
-                self.sessions,
-                &mut self.rng,
-            ))),
-            7 => {
-                let holder = clients::holder(&mut self.rng);
-                return self.feed(Input::Left(holder));
-            }
-            8..14 => {
-                self.wakes += u64::from(!self.rng.percent(10));
-                let wake = clients::wake(self.wakes, self.runs, self.sessions, &mut self.rng);
-                Ask::Wake(Box::new(wake))
-            }
-            14..18 => {
-                let Some(ask) = self.about_a_delivery() else {
-                    return Ok(());
-                };
-                ask
-            }
-            _ => {
-                let Some(ask) = self.about_a_letter() else {
-                    return Ok(());
-                };
-                ask
-            }
-        };
-        self.ask(ask)
-    }
-
-    fn about_a_delivery(&mut self) -> Option<Ask> {
-        if self.deliveries.is_empty() {
-            return None;
-        }
-        let recent = self.deliveries.len().saturating_sub(4);
-        let delivery = self.rng.one_of(&self.deliveries[recent..]).clone();
-        let (_, runs) = self
-            .disk
-            .store()
-            .delivery(&delivery, &|_, _| false)
-            .unwrap()?;
-        let part = self.rng.percent(30);
-        let named = |rng: &mut Rng| {
-            let runs = runs.into_iter();
-            runs.filter(|_| !part || rng.percent(50)).collect()
-        };
-        let ask = DeliveryAsk {
-            delivery: delivery.clone(),
-            session: clients::session(0),
-            runs: named(&mut self.rng),
-        };
-        Some(match self.rng.below(10) {
-            0..6 => Ask::Ack(ask),
-            6..8 => Ask::Release(ask),
-            _ => Ask::Extend {
-                delivery,
-                lease_ms: 100,
-            },
-        })
-    }
-
-    fn about_a_letter(&mut self) -> Option<Ask> {
-        if self.letters.is_empty() {
-            return None;
-        }
-        let run = self.rng.one_of(&self.letters).clone();
-        let letters = letters(self.disk.store(), &[run]);
-        let parent = self.rng.percent(30).then(|| clients::session(0));
-        Some(match self.rng.below(3) {
-            0 => Ask::Forget(letters),
-            _ => Ask::Retry { letters, parent },
-        })
     }
 
     /// What clients remember.
@@ -423,8 +377,15 @@ impl<'m> World<'m> {
         Ok(true)
     }
 
+    /// The question of one of those that are attached.
+    fn ask(&mut self, ask: Ask) -> Result<(), End> {
+        let attached = self.peers.attached();
+        let who = *self.rng.one_of(&attached);
+        self.ask_by(who, ask)
+    }
+
     /// A client's question, with what the store knows about it.
-    fn ask(&mut self, mut ask: Ask) -> Result<(), End> {
+    fn ask_by(&mut self, who: usize, mut ask: Ask) -> Result<(), End> {
         self.audit.asking(&ask);
         let sessions = look_up(self.disk.store(), &mut ask);
         for id in sessions {
@@ -438,6 +399,7 @@ impl<'m> World<'m> {
         if matches!(ask, Ask::Shutdown { .. }) {
             self.shutdowns.push(from);
         }
+        self.peers.asks(who, from, &ask);
         self.feed(Input::Ask { from, ask })
     }
 
@@ -460,7 +422,7 @@ impl<'m> World<'m> {
                 return Err(Broken::new("store", error.to_string()).into());
             }
         }
-        let at = self.audit.clock();
+        let at = (self.now, self.audit.clock());
         self.held
             .extend(decided.acts.into_iter().map(|act| (at, act)));
         Ok(())
@@ -478,12 +440,17 @@ impl<'m> World<'m> {
             .commit()
             .expect("nothing was made to fail");
         self.written = false;
-        for (at, act) in std::mem::take(&mut self.held) {
+        for ((now, at), act) in std::mem::take(&mut self.held) {
             self.maybe_die(true)?;
             note(&mut self.trace, || format!("         => {act:?}"));
             self.hear(&act);
             self.agents.told(&act, &mut self.rng)?;
-            self.audit.act(self.now, at, act, self.disk.store())?;
+            self.audit.act(now, at, act.clone(), self.disk.store())?;
+            self.peers.told(&act)?;
+        }
+        self.peers.read(false, self.disk, &mut self.rng)?;
+        if self.machine.rests() {
+            self.audit.rests()?;
         }
         self.audit.batch_is_over(self.now.mono, self.disk.store())?;
         Ok(())
@@ -493,11 +460,13 @@ impl<'m> World<'m> {
     fn come_to_rest(&mut self) -> Result<(), Broken> {
         note(&mut self.trace, || "---- coming to rest".to_owned());
         self.calm = true;
+        self.all_come()?;
         self.open_all()?;
         // Each turn needs a handful of words; a time limit ends what says none.
         for _ in 0..20_000 {
             if std::mem::take(&mut self.stopped) {
                 self.begin(false)?;
+                self.all_come()?;
                 self.open_all()?;
             }
             let agents = self
@@ -533,6 +502,7 @@ impl<'m> World<'m> {
         let ms = deadline.since_ms(self.now.mono);
         self.now.mono = self.now.mono.plus_ms(ms);
         self.now.wall.0 += i64::try_from(ms).unwrap();
+        self.peers.time_passes(ms);
         calm(self.feed(Input::Tick).and_then(|()| self.commit()))?;
         match self.machine.deadline() {
             Some(at) if at <= self.now.mono => {

@@ -1,19 +1,18 @@
 //! What the sidecar looks up before it puts a question to the engine.
 
+use std::collections::BTreeSet;
+
 use turnlane::domain::{DeadLetter, RunId, SessionId};
-use turnlane::engine::{Ask, CancelAsk, DeliveredRun, DeliveryAsk, Group, Prior, PriorWake};
+use turnlane::engine::{
+    Ask, CancelAsk, DeliveredRun, DeliveryAsk, Group, Prior, PriorWake, PromptAsk,
+};
 use turnlane::store::Store;
 
 /// Fills in what the store knows; returns the sessions that are named.
 pub fn look_up(store: &mut dyn Store, ask: &mut Ask) -> Vec<SessionId> {
     match ask {
         Ask::Prompt(ask) => {
-            let stored = store.run(&ask.run).expect("it can be read");
-            ask.prior = stored.map(|stored| Prior {
-                session: stored.row.session,
-                seq: stored.row.seq,
-                same_prompt: stored.prompt == ask.prompt,
-            });
+            ask.prior = prior(store, ask);
             let stored = store.session(&ask.session).expect("it can be read");
             let parent = stored.and_then(|session| session.parent);
             let notify = ask.notify.clone().flatten();
@@ -42,7 +41,8 @@ pub fn look_up(store: &mut dyn Store, ask: &mut Ask) -> Vec<SessionId> {
         | Ask::Close { session, .. }
         | Ask::WaitSession { session, .. } => vec![session.clone()],
         Ask::WaitRuns { pending, need, .. } => {
-            still_to_end(store, pending, need);
+            let undue = waiting(store);
+            still_to_end(store, pending, need, &undue);
             Vec::new()
         }
         Ask::Drain(ask) => {
@@ -76,15 +76,46 @@ pub fn look_up(store: &mut dyn Store, ask: &mut Ask) -> Vec<SessionId> {
     }
 }
 
-/// Keeps the runs that have not ended, and how many of them must.
-fn still_to_end(store: &mut dyn Store, pending: &mut Vec<RunId>, need: &mut usize) {
+fn prior(store: &mut dyn Store, ask: &PromptAsk) -> Option<Prior> {
+    let stored = store.run(&ask.run).expect("it can be read");
+    let joined = store.joined(&ask.run).expect("it can be read");
+    match stored {
+        Some(stored) => Some(Prior::Run {
+            session: stored.row.session,
+            seq: stored.row.seq,
+            same_prompt: stored.prompt == ask.prompt,
+        }),
+        None => joined.map(|_| Prior::Joined),
+    }
+}
+
+/// The wakes that are not due yet.
+fn waiting(store: &mut dyn Store) -> BTreeSet<RunId> {
+    let waiting = store.snapshot().expect("it can be read").scheduled;
+    waiting.into_iter().map(|wake| wake.run).collect()
+}
+
+/// Keeps the runs that have not ended, and how many of them must. `undue` are those that are runs as well.
+fn still_to_end(
+    store: &mut dyn Store,
+    pending: &mut Vec<RunId>,
+    need: &mut usize,
+    undue: &BTreeSet<RunId>,
+) {
+    for run in &mut *pending {
+        let known = undue.contains(run) || store.run(run).expect("it can be read").is_some();
+        let joined = store.joined(run).expect("it can be read");
+        if let Some(into) = joined.filter(|_| !known) {
+            *run = into;
+        }
+    }
     pending.sort();
     pending.dedup();
     let before = pending.len();
     // A run that nobody knows is refused by the sidecar; here it is left out.
     pending.retain(|run| {
         let stored = store.run(run).expect("it can be read");
-        stored.is_some_and(|stored| stored.completion.is_none())
+        undue.contains(run) || stored.is_some_and(|stored| stored.completion.is_none())
     });
     *need = need
         .saturating_sub(before - pending.len())
@@ -93,7 +124,7 @@ fn still_to_end(store: &mut dyn Store, pending: &mut Vec<RunId>, need: &mut usiz
 
 fn look_up_group(store: &mut dyn Store, group: Option<&mut Group>) {
     if let Some(group) = group {
-        still_to_end(store, &mut group.pending, &mut group.need);
+        still_to_end(store, &mut group.pending, &mut group.need, &BTreeSet::new());
     }
 }
 

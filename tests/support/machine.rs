@@ -16,6 +16,7 @@ pub trait Machine {
     fn recover(&mut self, snapshot: Snapshot, limits: Limits, now: Now) -> Decided;
     fn step(&mut self, now: Now, input: Input) -> Decided;
     fn deadline(&self) -> Option<Mono>;
+    fn rests(&self) -> bool;
 }
 
 /// The engine as it is.
@@ -41,6 +42,10 @@ impl Machine for Sound {
 
     fn deadline(&self) -> Option<Mono> {
         self.0.as_ref().and_then(Engine::deadline)
+    }
+
+    fn rests(&self) -> bool {
+        self.0.as_ref().is_some_and(Engine::rests)
     }
 }
 

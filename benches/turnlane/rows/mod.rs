@@ -1,6 +1,7 @@
 //! The rows. To add one: a module with a function that measures it, and a line in [`ROWS`].
 
 mod accepts;
+pub mod attached;
 mod cancels;
 mod ends;
 mod flows;
@@ -34,6 +35,7 @@ const ROWS: &[(&str, Row)] = &[
     ("P13", starts::full),
     ("P14", idle::measure),
     ("P15", output::measure),
+    ("P17", attached::measure),
 ];
 
 /// The rows of these names; all when none is named.

@@ -22,7 +22,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Pid, Signal, WaitStatus, kill_process_group, setsid};
 use signal_hook::consts::signal as sig;
 
-use super::{lock, terminal, tree};
+use super::{descriptors, lock, terminal, tree};
 
 /// Start; brings the agent's standard input.
 pub(super) const GO: u8 = b'G';
@@ -37,6 +37,8 @@ const NOTHING_STARTED: i32 = 125;
 /// What a guard is told on its command line.
 struct Job {
     lock: Option<OsString>,
+    /// How many descriptors the agent may have open, in the words of [`descriptors`].
+    descriptors: OsString,
     cwd: OsString,
     program: OsString,
     arguments: Vec<OsString>,
@@ -47,10 +49,12 @@ impl Job {
     fn parse(args: Vec<OsString>) -> Option<Self> {
         let mut args = args.into_iter();
         let lock = args.next()?;
+        let descriptors = args.next()?;
         let cwd = args.next()?;
         let program = args.next()?;
         Some(Self {
             lock: (!lock.is_empty()).then_some(lock),
+            descriptors,
             cwd,
             program,
             arguments: args.collect(),
@@ -58,7 +62,7 @@ impl Job {
     }
 }
 
-/// Runs a guard: `LOCK CWD PROGRAM ARGUMENT…`, an empty `LOCK` for none. Must be called before any thread is started; the
+/// Runs a guard: `LOCK DESCRIPTORS CWD PROGRAM ARGUMENT…`, an empty `LOCK` for none, empty `DESCRIPTORS` for as many as it may have itself. Must be called before any thread is started; the
 /// result is the exit status: the agent's own, or 128 + n for signal n.
 #[must_use]
 pub fn guard_main(args: Vec<OsString>) -> i32 {
@@ -130,6 +134,7 @@ impl Guard {
         if let Err(error) = std::env::set_current_dir(&job.cwd) {
             return self.failed("cwd", &error);
         }
+        descriptors::give_back(&job.descriptors);
         let agent = match start(job, go) {
             Ok(pid) => pid,
             Err(error) => return self.failed("program", &error),

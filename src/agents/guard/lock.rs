@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
+/// How long a guard may take before it is told to go on: somebody may have stopped it.
+const NUDGE: Duration = Duration::from_secs(1);
 /// How often a held lock is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -37,13 +40,28 @@ pub(super) fn share(path: &Path) -> io::Result<File> {
 pub(super) fn await_free(path: &Path, limit: Duration) -> Result<(), String> {
     let file = open(path).map_err(|error| format!("can't open {}: {error}", path.display()))?;
     let until = Instant::now() + limit;
+    let mut nudge = Instant::now() + NUDGE;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(()),
-            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < until => std::thread::sleep(LOOK),
+            Err(Errno::AGAIN | Errno::INTR) if Instant::now() < until => {
+                if Instant::now() >= nudge {
+                    nudge = Instant::now() + NUDGE;
+                    go_on(&file);
+                }
+                std::thread::sleep(LOOK);
+            }
             Err(Errno::AGAIN | Errno::INTR) => return Err(held(path, &file)),
             Err(error) => return Err(format!("can't lock {}: {error}", path.display())),
         }
+    }
+}
+
+/// Wakes the guards that hold the lock, if somebody has stopped them: they end what they guard themselves.
+fn go_on(file: &File) {
+    let pids = holders(file).into_iter();
+    for pid in pids.filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+        let _ = kill_process(pid, Signal::CONT);
     }
 }
 

@@ -4,6 +4,7 @@
 //! is a subreaper: whatever an agent starts stays below it, however it was started. This process is a subreaper too, for the
 //! case that a guard itself is killed.
 
+mod descriptors;
 mod former;
 mod helper;
 mod inner;
@@ -19,13 +20,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use descriptors::raise as raise_descriptor_limit;
 pub(super) use helper::Helper;
 pub use inner::guard_main;
 pub(super) use process::{Exit, Guarded, Progress};
 pub use terminal::terminal_main;
 
 /// The variable that everything under a guard carries, and nothing else: how what lost its guard is found.
-const MARK: &str = "TURNLANE_GUARDED";
+pub(crate) const MARK: &str = "TURNLANE_GUARDED";
 
 /// The file in a store's directory that guards lock.
 const LOCK_FILE: &str = "guards.lock";

@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Guards, Launch, Stdio as Where, inner, tree};
+use super::{Guards, Launch, Stdio as Where, descriptors, inner, tree};
 
 /// How long a guard may take to end its tree before it is killed itself.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
@@ -113,6 +113,7 @@ pub(super) fn start(guards: &Guards, launch: Launch) -> Result<Guarded, String> 
         .arg0("turnlane")
         .arg("__guard")
         .arg(guards.lock.as_deref().unwrap_or("".as_ref()))
+        .arg(descriptors::for_agents())
         .arg(&launch.cwd)
         .args(&launch.argv)
         .env_clear()

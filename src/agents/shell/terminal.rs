@@ -156,6 +156,15 @@ impl Terminal {
     /// Turns the showing of what is typed off, or on again if nobody has changed the modes meanwhile.
     pub(super) fn set_echo(&self, on: bool) {
         let Some(slave) = &self.slave else { return };
+        if on {
+            // A look for input makes the terminal take in what was typed, by the modes of this moment: a busy kernel may not have come to
+            // it yet, and would show it.
+            let at_once = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let _ = poll(&mut [PollFd::new(slave, PollFlags::IN)], Some(&at_once));
+        }
         if let Ok(mut modes) = tcgetattr(slave) {
             modes.local_modes.set(LocalModes::ECHO, on);
             let _ = tcsetattr(slave, OptionalActions::Now, &modes);

@@ -57,6 +57,9 @@ pub(in crate::cli) struct Runs {
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) limit: u64,
+    /// Then print each change of state as it happens, until interrupted
+    #[arg(long)]
+    pub(super) follow: bool,
     #[command(flatten)]
     pub(super) shown: Shown,
 }

@@ -9,7 +9,6 @@ use super::look::list;
 use super::show::{CANCELLED, Column, Printer};
 use super::{Done, REFUSED, Trouble};
 use crate::cli::client::Client;
-use crate::cli::outcome::summary;
 use crate::cli::say;
 
 pub(super) fn cancel(client: &mut Client, out: &Printer, args: &Cancel) -> Done {
@@ -66,14 +65,6 @@ pub(super) fn wake(client: &mut Client, out: &Printer, args: &Wake) -> Done {
         return Ok(ExitCode::from(REFUSED));
     }
     say(&format!("{status} [{}]", run.unwrap_or_default()));
-    let Some(run) = run.filter(|_| status != "scheduled") else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    // The run lives in this process: it would end with us.
-    client.ask("run/wait", &json!({"runId": run}))?;
-    let record = client.ask("run/get", &json!({"runId": run}))?;
-    out.value(&record)?;
-    say(&summary(&record));
     Ok(ExitCode::SUCCESS)
 }
 

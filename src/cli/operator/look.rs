@@ -21,6 +21,19 @@ pub(super) fn sessions(client: &mut Client, out: &Printer) -> Done {
 }
 
 pub(super) fn runs(client: &mut Client, out: &Printer, args: &Runs) -> Done {
+    let (found, more) = listed(client, args)?;
+    out.rows(&found, RUNS)?;
+    if more {
+        say(&format!(
+            "there are older ones than these {}: see --limit",
+            found.len()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runs that are asked for, the newest first, and whether there are more.
+pub(super) fn listed(client: &mut Client, args: &Runs) -> Result<(Vec<Value>, bool), Trouble> {
     let mut params = Map::new();
     for (name, value) in [
         ("sessionId", &args.session),
@@ -35,15 +48,7 @@ pub(super) fn runs(client: &mut Client, out: &Printer, args: &Runs) -> Done {
         let last = page.as_array()?.last()?;
         Some(("before", last["seq"].clone()))
     };
-    let (found, more) = pages(client, "run/list", "runs", params, Some(args.limit), next)?;
-    out.rows(&found, RUNS)?;
-    if more {
-        say(&format!(
-            "there are older ones than these {}: see --limit",
-            found.len()
-        ));
-    }
-    Ok(ExitCode::SUCCESS)
+    pages(client, "run/list", "runs", params, Some(args.limit), next)
 }
 
 pub(super) fn inbox(client: &mut Client, out: &Printer, args: &Inbox) -> Done {

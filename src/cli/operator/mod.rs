@@ -3,6 +3,7 @@
 mod args;
 mod change;
 mod drain;
+mod follow;
 mod look;
 mod show;
 mod table;
@@ -94,6 +95,7 @@ impl Operator {
     fn run(&self, client: &mut Client, out: &Printer) -> Done {
         match self {
             Self::Sessions(_) => look::sessions(client, out),
+            Self::Runs(args) if args.follow => follow::follow(client, out, args),
             Self::Runs(args) => look::runs(client, out, args),
             Self::Inbox(args) => look::inbox(client, out, args),
             Self::Drain(args) => drain::drain(client, out, args),
@@ -114,24 +116,7 @@ impl Operator {
 fn no_store(error: &StoreError) -> Refused {
     let error_answer = store_error(error);
     let kind = error_answer.kind().map_or("", |kind| kind.word());
-    let message = match error {
-        StoreError::Locked { store, pid } => format!(
-            "process {} holds the store {}: ask that process, or wait for its end. This version can't reach a store through the \
-             process that holds it; a later one will",
-            // 0: it can't be told.
-            if *pid == 0 {
-                "?".to_owned()
-            } else {
-                pid.to_string()
-            },
-            store.display()
-        ),
-        StoreError::Unavailable(_)
-        | StoreError::Full(_)
-        | StoreError::Corrupt(_)
-        | StoreError::Version { .. } => error.to_string(),
-    };
-    Refused::ours(kind, &message)
+    Refused::ours(kind, &error.to_string())
 }
 
 /// Says what is wrong, and how that is told by an exit status.

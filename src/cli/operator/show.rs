@@ -7,7 +7,7 @@ use anstream::{AutoStream, ColorChoice};
 use rustix::termios::tcgetwinsize;
 use serde_json::Value;
 
-use super::table::{Cell, Look, Tone, table};
+use super::table::{Cell, Feed, Look, Tone, table};
 
 /// A column: its header, and what it shows of a record.
 pub(super) type Column = (&'static str, fn(&Value) -> Cell);
@@ -58,6 +58,15 @@ impl Printer {
         put(&table(&headers, &rows, self.look))
     }
 
+    /// Prints records as they come.
+    pub(super) fn stream<'a>(&'a self, columns: &'a [Column]) -> Stream<'a> {
+        Stream {
+            out: self,
+            columns,
+            feed: Feed::default(),
+        }
+    }
+
     /// Prints a value as JSON, if that was asked for.
     pub(super) fn value(&self, value: &Value) -> io::Result<()> {
         if self.json {
@@ -65,6 +74,24 @@ impl Printer {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Records that are printed as they come, in columns that only grow.
+pub(super) struct Stream<'a> {
+    out: &'a Printer,
+    columns: &'a [Column],
+    feed: Feed,
+}
+
+impl Stream<'_> {
+    /// Prints one more.
+    pub(super) fn row(&mut self, record: &Value) -> io::Result<()> {
+        if self.out.json {
+            return self.out.value(record);
+        }
+        let row: Vec<Cell> = self.columns.iter().map(|(_, cell)| cell(record)).collect();
+        put(&self.feed.line(&row, self.out.look))
     }
 }
 
@@ -102,6 +129,17 @@ pub(super) const RUNS: &[Column] = &[
     ("EXIT", |record| word(&record["exitCode"])),
     ("AGE", |record| age(&record["acceptedAt"])),
     ("PROMPT", asked),
+];
+
+pub(super) const FOLLOWED: &[Column] = &[
+    ("RUN", |record| word(&record["runId"])),
+    ("SESSION", |record| word(&record["sessionId"])),
+    ("STATE", how),
+    ("EXIT", |record| word(&record["exitCode"])),
+    ("TEXT", |record| match record["state"].as_str() {
+        Some("ended") => said(record),
+        Some(_) | None => asked(record),
+    }),
 ];
 
 pub(super) const COMPLETIONS: &[Column] = &[

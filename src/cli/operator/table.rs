@@ -101,6 +101,26 @@ pub(super) fn table(headers: &[&str], rows: &[Vec<Cell>], look: Look) -> String 
     text
 }
 
+/// Rows that are shown one at a time: a column is as wide as the widest cell so far.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    widths: Vec<usize>,
+}
+
+impl Feed {
+    /// The next row, with its end.
+    pub(super) fn line(&mut self, row: &[Cell], look: Look) -> String {
+        let widest = look.width.map_or(usize::MAX, |_| WIDEST);
+        self.widths.resize(row.len().max(self.widths.len()), 0);
+        for (room, cell) in self.widths.iter_mut().zip(row) {
+            *room = width(&cell.text).min(widest).max(*room);
+        }
+        let mut text = String::new();
+        line(&mut text, row, &self.widths, look, Tone::style);
+        text
+    }
+}
+
 fn line(
     text: &mut String,
     row: &[Cell],

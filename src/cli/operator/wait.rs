@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::args::Wait;
+use super::look::list;
 use super::show::{ENDED, Printer};
 use super::{Done, Trouble};
 use crate::cli::client::{Client, Refused};
@@ -19,9 +20,14 @@ pub(super) fn wait(client: &mut Client, out: &Printer, args: &Wait) -> Done {
         None => refuse_hopeless(client, &args.runs, args.any)?,
     }
     let answer = client.ask("run/wait", &params)?;
+    let told = list(&answer["runs"]);
     let mut ended = Vec::new();
     for run in &args.runs {
-        let record = client.ask("run/get", &json!({"runId": run}))?;
+        // What did not fit in the answer is asked for.
+        let record = match told.iter().find(|record| record["runId"] == run.as_str()) {
+            Some(record) => record.clone(),
+            None => client.ask("run/get", &json!({"runId": run}))?,
+        };
         if record["state"] == "ended" {
             ended.push(record);
         }

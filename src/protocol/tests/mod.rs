@@ -1,6 +1,7 @@
 //! What the protocol page promises of methods, refusals and sizes.
 
 mod agents;
+mod attach;
 mod inbox;
 mod params;
 mod refusals;

@@ -138,6 +138,30 @@ pub(super) fn a_newer_completion_takes_the_place_of_older_ones(store: &mut dyn S
     assert_eq!(stored(store), [2, 4]);
 }
 
+pub(super) fn a_delivery_is_still_of_what_no_later_one_handed_out(store: &mut dyn Store) {
+    owing(store, 4);
+    let still = |store: &mut dyn Store, id: &str| -> Option<Vec<String>> {
+        let (session, runs) = store.still_delivered(&id.into()).unwrap()?;
+        assert_eq!(session, sid("p"));
+        Some(runs.iter().map(|one| one.run.to_string()).collect())
+    };
+    let all = vec![key(1, 1), key(2, 2), key(3, 3)];
+    put(store, vec![deliver("p", all, Some(("d1", 5)))]);
+    assert_eq!(still(store, "d1").unwrap(), ["r1", "r2", "r3"]);
+    put(
+        store,
+        vec![
+            deliver("p", vec![key(2, 2), key(4, 4)], Some(("d2", 6))),
+            Write::Settle(sid("p"), vec![key(3, 3)]),
+        ],
+    );
+    assert_eq!(still(store, "d1").unwrap(), ["r1", "r3"]);
+    assert_eq!(still(store, "d2").unwrap(), ["r2", "r4"]);
+    assert_eq!(still(store, "d3"), None);
+    put(store, vec![deliver("p", vec![key(2, 2)], Some(("d0", 7)))]);
+    assert_eq!(still(store, "d2").unwrap(), ["r4"]);
+}
+
 pub(super) fn a_delivery_tells_what_has_been_settled_of_it(store: &mut dyn Store) {
     let rows = owing(store, 5);
     let named = vec![key(4, 4), key(1, 1), key(2, 2), key(3, 3)];

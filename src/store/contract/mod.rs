@@ -46,6 +46,7 @@ pub(crate) fn keeps_every_promise(make: impl Fn() -> Box<dyn Store>) {
         inbox::an_entry_counts_its_offers_and_those_that_failed,
         inbox::what_is_settled_leaves_the_inbox_and_stays_a_run,
         inbox::a_newer_completion_takes_the_place_of_older_ones,
+        inbox::a_delivery_is_still_of_what_no_later_one_handed_out,
         inbox::a_delivery_tells_what_has_been_settled_of_it,
         letters::a_dead_letter_comes_back_whole_in_order_and_by_parent,
         letters::a_dead_letter_goes_back_into_an_inbox,

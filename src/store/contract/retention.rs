@@ -106,6 +106,27 @@ pub(super) fn closed_sessions_go_once_nothing_is_left_of_them(store: &mut dyn St
     assert_eq!(prune(store, keep(400, 1_000, 100)), 1);
     assert_eq!(names(store), ["busy", "open", "told"]);
 
+    // Nor does one go that is somebody's parent: its children would find another one of that id.
+    let child = Session {
+        parent: Some(sid("boss")),
+        ..session("child")
+    };
+    put(
+        store,
+        vec![closed("boss", 1), Write::Session(Box::new(child.clone()))],
+    );
+    assert_eq!(prune(store, keep(400, 1_000, 100)), 0);
+    assert_eq!(names(store), ["boss", "busy", "child", "open", "told"]);
+    let child = Session {
+        closed: true,
+        created_at: Wall(1),
+        ..child
+    };
+    put(store, vec![Write::Session(Box::new(child))]);
+    assert_eq!(prune(store, keep(400, 1_000, 100)), 0);
+    assert_eq!(prune(store, keep(400, 1_000, 100)), 0);
+    assert_eq!(names(store), ["busy", "open", "told"]);
+
     // Nor does one go that waits for a wake, or that is owed something by a session that is gone.
     let wake = wakes::scheduled("w1", "waking");
     put(

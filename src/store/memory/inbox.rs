@@ -1,5 +1,6 @@
 //! Inboxes, what was handed out of them, and the dead letters.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::tables::{Logged, Record, Tables};
@@ -189,6 +190,21 @@ impl Tables {
             }
         });
         Some((delivery.session.clone(), runs.collect()))
+    }
+
+    pub(super) fn still_delivered(
+        &self,
+        id: &DeliveryId,
+    ) -> Option<(SessionId, Vec<DeliveredRun>)> {
+        let number = self.deliveries.rows().get(id)?.number;
+        let (session, mut runs) = self.delivery(id, &|_, _| false)?;
+        let all = self.deliveries.rows().values();
+        let later = all.filter(|other| other.session == session && other.number > number);
+        let again: BTreeSet<EventNo> = later
+            .flat_map(|other| other.entries.iter().map(|(no, _)| *no))
+            .collect();
+        runs.retain(|one| !again.contains(&one.no));
+        Some((session, runs))
     }
 }
 

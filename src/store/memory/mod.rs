@@ -225,6 +225,14 @@ impl Store for MemoryStore {
         Ok(self.tables.delivery(id, lies_there))
     }
 
+    fn still_delivered(
+        &mut self,
+        id: &DeliveryId,
+    ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError> {
+        self.alive()?;
+        Ok(self.tables.still_delivered(id))
+    }
+
     fn dead_letters(
         &mut self,
         parent: Option<&SessionId>,

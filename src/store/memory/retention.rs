@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::inbox::Delivery;
 use super::tables::{Logged, Record, Tables};
 use crate::domain::Wall;
 use crate::domain::{Completion, DeliveryId, EventNo, RunId, Seq, SessionId};
@@ -81,7 +82,7 @@ impl Tables {
         }
     }
 
-    fn remove_deliveries(&mut self, goes: impl Fn((&DeliveryId, &super::inbox::Delivery)) -> bool) {
+    fn remove_deliveries(&mut self, goes: impl Fn((&DeliveryId, &Delivery)) -> bool) {
         let rows = self.deliveries.rows().iter();
         let gone: Vec<DeliveryId> = rows
             .filter(|row| goes(*row))
@@ -139,8 +140,12 @@ impl Tables {
         }
         self.remove_joined(|(.., at)| *at < retention.ended_before);
         let kept_from = highest.delivery.saturating_sub(retention.keep_runs);
+        // The oldest ones, while they are past the time: a clock that was set back leaves no gap among them.
+        let all = self.deliveries.rows().values();
+        let stays = |one: &&Delivery| one.at >= retention.ended_before && one.number > kept_from;
+        let first_kept = all.filter(stays).map(|one| one.number).min();
         self.remove_deliveries(|(_, delivery)| {
-            delivery.at < retention.ended_before || delivery.number <= kept_from
+            first_kept.is_none_or(|kept| delivery.number < kept)
         });
         self.remove_events(|(no, logged)| {
             matches!(logged, Logged::Buried(..)) && Some(*no) <= highest.pruned
@@ -155,6 +160,11 @@ impl Tables {
             .rows()
             .values()
             .any(|wake| wake.session == *id);
-        !waits && !self.runs.rows().values().any(names) && self.inbox_of(id).next().is_none()
+        let mut sessions = self.sessions.rows().values();
+        let parent = sessions.any(|child| child.parent.as_ref() == Some(id));
+        !waits
+            && !parent
+            && !self.runs.rows().values().any(names)
+            && self.inbox_of(id).next().is_none()
     }
 }

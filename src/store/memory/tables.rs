@@ -146,6 +146,7 @@ impl Tables {
             inboxes,
             scheduled,
             purged: self.purged.rows().keys().cloned().collect(),
+            hold_delivered_ms: None,
             seed: 0,
         }
     }

@@ -1,46 +1,41 @@
-//! The directory of a store: private, on a local disk, and held by one process.
+//! The directory of a store: private, and on a local disk.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::store::StoreError;
 
 /// The database's file in the directory.
 const DATABASE: &str = "turnlane.db";
-/// The file whose lock makes its holder the owner.
-const LOCK: &str = "owner.lock";
 
-/// A checked directory, held for as long as this lives.
+/// A checked directory.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// Never inherited: a child must not hold the store of a dead parent.
-    lock: OwnedFd,
+    opened: OwnedFd,
 }
 
 impl Directory {
-    /// Makes the directory if there is none, checks it, takes its lock, and makes an empty database file if there is none.
+    /// Makes the directory if there is none, and checks it.
     ///
     /// # Errors
-    /// `Locked` when another process holds it, else what is wrong with it.
-    pub(super) fn hold(path: &Path) -> Result<Self, StoreError> {
+    /// What is wrong with it.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         make(path)?;
         let path = path
             .canonicalize()
             .map_err(|error| failed("open the directory", path, &error))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = fs::open(&path, flags, Mode::empty())
+        let opened = fs::open(&path, flags, Mode::empty())
             .map_err(|error| failed("open the directory", &path, &error.into()))?;
-        make_private(&directory, &path)?;
-        refuse_network(&directory, &path)?;
-        let lock = lock(&directory, &path)?;
-        private_file(&directory, &path, DATABASE)?;
-        Ok(Self { path, lock })
+        make_private(&opened, &path)?;
+        refuse_network(&opened, &path)?;
+        Ok(Self { path, opened })
     }
 
     /// Where it is, absolute and without symbolic links.
@@ -56,9 +51,31 @@ impl Directory {
         sync(&self.path)
     }
 
-    /// Its database.
-    pub(super) fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+    /// Its database, an empty file at first.
+    ///
+    /// # Errors
+    /// When there is none and it can't be made, or it is not ours alone.
+    pub(super) fn database(&self) -> Result<PathBuf, StoreError> {
+        self.file(DATABASE)?;
+        Ok(self.path.join(DATABASE))
+    }
+
+    /// Opens or makes a file in it that only we can read, never through a symbolic link.
+    ///
+    /// # Errors
+    /// When that can't be done, or something else is there.
+    pub(super) fn file(&self, name: &str) -> Result<OwnedFd, StoreError> {
+        private_file(&self.opened, &self.path, name)
+    }
+
+    /// Whether this open file is still the one of this name.
+    ///
+    /// # Errors
+    /// When it can't be looked at.
+    pub(super) fn has(&self, name: &str, file: &OwnedFd) -> Result<bool, StoreError> {
+        let held = facts(file, &self.path.join(name))?;
+        let there = fs::statat(&self.opened, name, AtFlags::SYMLINK_NOFOLLOW);
+        Ok(there.is_ok_and(|it| (it.st_dev, it.st_ino) == (held.st_dev, held.st_ino)))
     }
 }
 
@@ -98,14 +115,7 @@ fn sync(directory: &Path) -> Result<(), StoreError> {
     }
 }
 
-impl Drop for Directory {
-    fn drop(&mut self) {
-        // Closing is not enough: a child that is just being started has the descriptor until it becomes another program.
-        let _ = fs::flock(&self.lock, FlockOperation::Unlock);
-    }
-}
-
-fn failed(doing: &str, path: &Path, error: &std::io::Error) -> StoreError {
+pub(super) fn failed(doing: &str, path: &Path, error: &std::io::Error) -> StoreError {
     let shown = path.display();
     let full = [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error);
     if error
@@ -119,11 +129,11 @@ fn failed(doing: &str, path: &Path, error: &std::io::Error) -> StoreError {
     ))
 }
 
-fn facts(file: impl AsFd, path: &Path) -> Result<Stat, StoreError> {
+pub(super) fn facts(file: impl AsFd, path: &Path) -> Result<Stat, StoreError> {
     fs::fstat(file).map_err(|error| failed("look at", path, &error.into()))
 }
 
-fn ours(facts: &Stat, path: &Path) -> Result<(), StoreError> {
+pub(super) fn ours(facts: &Stat, path: &Path) -> Result<(), StoreError> {
     let me = rustix::process::geteuid().as_raw();
     if facts.st_uid == me {
         return Ok(());
@@ -190,7 +200,6 @@ fn network(magic: u32) -> Option<&'static str> {
     }
 }
 
-/// Opens or makes a file of ours that only we can read, never through a symbolic link.
 fn private_file(directory: &OwnedFd, within: &Path, name: &str) -> Result<OwnedFd, StoreError> {
     let path = within.join(name);
     let flags =
@@ -208,47 +217,6 @@ fn private_file(directory: &OwnedFd, within: &Path, name: &str) -> Result<OwnedF
     }
     tighten(&file, Mode::from_raw_mode(facts.st_mode), mode, &path)?;
     Ok(file)
-}
-
-fn lock(directory: &OwnedFd, within: &Path) -> Result<OwnedFd, StoreError> {
-    let path = within.join(LOCK);
-    loop {
-        let file = private_file(directory, within, LOCK)?;
-        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                return Err(StoreError::Locked {
-                    store: within.to_path_buf(),
-                    pid: written_pid(&file),
-                });
-            }
-            Err(error) => return Err(failed("lock", &path, &error.into())),
-        }
-        // A lock on a file that was removed meanwhile keeps nobody out.
-        let held = facts(&file, &path)?;
-        let there = fs::statat(directory, LOCK, AtFlags::SYMLINK_NOFOLLOW);
-        if there.is_ok_and(|it| (it.st_dev, it.st_ino) == (held.st_dev, held.st_ino)) {
-            write_pid(&file).map_err(|error| failed("write", &path, &error.into()))?;
-            return Ok(file);
-        }
-    }
-}
-
-/// Written over the old one and then cut, so that whoever looks meanwhile finds a number.
-fn write_pid(file: &OwnedFd) -> Result<(), Errno> {
-    let line = format!("{}\n", std::process::id());
-    rustix::io::pwrite(file, line.as_bytes(), 0)?;
-    fs::ftruncate(file, line.len() as u64)
-}
-
-fn written_pid(file: &OwnedFd) -> u32 {
-    let mut bytes = [0; 32];
-    let Ok(length) = rustix::io::pread(file, &mut bytes, 0) else {
-        return 0;
-    };
-    let line = std::str::from_utf8(&bytes[..length]).unwrap_or_default();
-    let pid = line.lines().next().unwrap_or_default();
-    pid.trim().parse().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 mod directory;
 mod errors;
+mod hold;
+mod holder;
 mod json;
+mod process;
 mod prune;
 mod reads;
 mod rows;
@@ -20,8 +23,10 @@ use crate::domain::{
     Completion, DeadLetter, DeliveryId, EventNo, InboxEntry, Prompt, RunId, Seq, Session, SessionId,
 };
 use crate::engine::{DeliveredRun, Snapshot, Write};
-use directory::Directory;
 use errors::{Got, Problem};
+
+pub use hold::{Held, Hold};
+pub use holder::Holder;
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +42,15 @@ pub enum Durability {
 pub struct SqliteStore {
     // Closed before the directory is given up: fields are dropped in this order.
     db: Connection,
-    directory: Option<Directory>,
+    hold: Option<Hold>,
     /// The database, for messages.
     place: PathBuf,
     life: schema::Life,
     pruner: prune::Pruner,
     /// Whether the open transaction purges a session.
     purged: bool,
+    /// Whether a wake has ever joined another; asked when it is first needed. Each prompt that names its run wants to know.
+    joins: Option<bool>,
     /// Whether a write failed: what is stored is unknown from then on.
     failed: bool,
 }
@@ -55,12 +62,19 @@ impl SqliteStore {
     /// `Locked` when another process holds it, `Version` when a newer turnlane made it, `Unavailable` when the directory is not
     /// private, not local or not writable, else what SQLite says.
     pub fn open(directory: &Path, durability: Durability) -> Result<Self, StoreError> {
-        let directory = Directory::hold(directory)?;
-        let place = directory.database();
+        Self::open_held(Hold::take(directory)?, durability)
+    }
+
+    /// Opens the store in a directory that is held already, making it if there is none.
+    ///
+    /// # Errors
+    /// `Version` when a newer turnlane made it, else what SQLite says.
+    pub fn open_held(hold: Hold, durability: Durability) -> Result<Self, StoreError> {
+        let place = hold.directory().database()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&place, flags)
             .map_err(|error| Problem::from(error).at(&place))?;
-        Self::begin(db, Some(directory), place, durability)
+        Self::begin(db, Some(hold), place, durability)
     }
 
     /// A store that ends with the value.
@@ -75,29 +89,30 @@ impl SqliteStore {
 
     fn begin(
         mut db: Connection,
-        directory: Option<Directory>,
+        hold: Option<Hold>,
         place: PathBuf,
         durability: Durability,
     ) -> Result<Self, StoreError> {
         let life = schema::prepare(&mut db, durability).map_err(|problem| problem.at(&place))?;
-        if let Some(directory) = &directory {
+        if let Some(hold) = &hold {
             // The log is there from now on, until the store is closed.
-            directory.sync()?;
+            hold.directory().sync()?;
         }
         Ok(Self {
             db,
-            directory,
+            hold,
             place,
             life,
             pruner: prune::Pruner::default(),
             purged: false,
+            joins: None,
             failed: false,
         })
     }
 
     /// Where it is, absolute; a store in memory is nowhere.
     pub fn directory(&self) -> Option<&Path> {
-        self.directory.as_ref().map(Directory::path)
+        self.hold.as_ref().map(Hold::path)
     }
 
     /// Reads the whole database and looks for damage: seconds for a large one.
@@ -160,6 +175,9 @@ impl Store for SqliteStore {
             store.begin_transaction()?;
             for write in writes {
                 store.purged |= matches!(write, Write::Purge(..));
+                if matches!(write, Write::Joined { .. }) {
+                    store.joins = Some(true);
+                }
                 let ended = writes::write(&store.db, write)?;
                 store.pruner.note(ended);
             }
@@ -195,6 +213,13 @@ impl Store for SqliteStore {
     }
 
     fn joined(&mut self, id: &RunId) -> Result<Option<RunId>, StoreError> {
+        let joins = match self.joins {
+            Some(joins) => joins,
+            None => *self.joins.insert(self.read(reads::any_joined)?),
+        };
+        if !joins {
+            return Ok(None);
+        }
         self.read(|db| reads::joined(db, id))
     }
 
@@ -236,6 +261,13 @@ impl Store for SqliteStore {
         lies_there: &dyn Fn(&SessionId, EventNo) -> bool,
     ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError> {
         self.read(|db| reads::delivery(db, id, lies_there))
+    }
+
+    fn still_delivered(
+        &mut self,
+        id: &DeliveryId,
+    ) -> Result<Option<(SessionId, Vec<DeliveredRun>)>, StoreError> {
+        self.read(|db| reads::still_delivered(db, id))
     }
 
     fn dead_letters(

@@ -112,7 +112,9 @@ impl Pruner {
         Ok(())
     }
 
-    /// Closed sessions of which nothing is left: no runs, none that notifies them, nothing in their inbox, no wake that waits. Looks at `limit` of them.
+    /// Closed sessions of which nothing is left: no runs, none that notifies them, nothing in their inbox, no wake that waits, no
+    /// session whose parent they are (it would find a new one of that id, with a fresh budget of wakes and in another place of the
+    /// chain of parents). Looks at `limit` of them.
     pub(super) fn left_empty(
         &mut self,
         db: &Connection,
@@ -125,6 +127,8 @@ impl Pruner {
             OR EXISTS (SELECT 1 FROM inbox WHERE session = id) \
             OR EXISTS (SELECT 1 FROM scheduled_wakes INDEXED BY scheduled_wakes_session \
                 WHERE session = id) \
+            OR EXISTS (SELECT 1 FROM sessions AS child INDEXED BY sessions_parent \
+                WHERE child.parent = sessions.id) \
             FROM sessions INDEXED BY sessions_closed \
             WHERE closed = 1 AND created_at < ? AND (created_at, id) > (?, ?) \
             ORDER BY created_at, id LIMIT ?";

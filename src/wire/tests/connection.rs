@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::envelope::BOUNDS;
 use crate::protocol::RpcError;
-use crate::wire::{Arrival, Bounds, Call, Connection, Ends, Framing, Switchboard};
+use crate::wire::{Arrival, Bounds, Call, Connection, Door, Ends, Framing, Switchboard};
 
 /// Long enough for any machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -37,7 +37,9 @@ fn over<W: Write, R: Read>(ends: [OwnedFd; 2], write: W, read: R, bounds: Bounds
     let [input, output] = ends;
     let mut board = Switchboard::new().unwrap();
     let ends = Ends::new(input, output).unwrap();
-    let connection = board.connect(1, ends, Framing::Auto, bounds).unwrap();
+    let connection = board
+        .connect(1, ends, Framing::Auto, bounds, Door::Own)
+        .unwrap();
     Client {
         write,
         read,
@@ -114,7 +116,10 @@ impl<W: Write, R: Read> Client<W, R> {
     fn calls(&mut self) -> Vec<Call> {
         match self.arrival() {
             Arrival::Calls(calls) => calls,
-            other @ (Arrival::Cancel(_) | Arrival::Drained | Arrival::Closed) => {
+            other @ (Arrival::Attach(_)
+            | Arrival::Cancel(_)
+            | Arrival::Drained
+            | Arrival::Closed) => {
                 panic!("{other:?}")
             }
         }

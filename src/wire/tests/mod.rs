@@ -1,5 +1,6 @@
 //! What the wire promises.
 
+mod board;
 mod codec;
 mod connection;
 mod envelope;

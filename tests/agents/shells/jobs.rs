@@ -11,7 +11,10 @@ async fn a_background_job_ends_no_run_and_holds_none_up() {
         shell.coded("&", &ended, 0);
         let pid = shown(&shell.run("echo $!").await).trim().to_owned();
         assert!(lives(&pid), "{program}");
-        let ended = shell.run("kill $!; wait $!").await;
+        // Not at once: an interactive dash, also without us, may wait for ever for what ends while it is about to wait.
+        let ended = shell
+            .run("job=$!; (sleep 0.2; kill $job) & wait $job")
+            .await;
         shell.coded("wait", &ended, 143);
         let ended = shell.run("(exit 7) & wait $!").await;
         shell.coded("wait", &ended, 7);

@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio_util::codec::Decoder;
 use turnlane::protocol::Reply;
-use turnlane::wire::{Arrival, Ends, Frame, FrameCodec, Framing, Style, Switchboard};
+use turnlane::wire::{Arrival, Door, Ends, Frame, FrameCodec, Framing, Style, Switchboard};
 
 use super::envelope::{BOUNDS, One, Seen, see};
 use super::{Verdict, first, hold, pieces};
@@ -158,7 +158,13 @@ pub fn answers_to(pieces: &[&[u8]]) -> Vec<u8> {
         ours.into(),
     );
     let mut board = Switchboard::new().expect("there are descriptors");
-    let connected = board.connect(1, ends.expect("they are ends"), Framing::Auto, BOUNDS);
+    let connected = board.connect(
+        1,
+        ends.expect("they are ends"),
+        Framing::Auto,
+        BOUNDS,
+        Door::Own,
+    );
     connected.expect("there is room for one");
     let mut open = true;
     for piece in pieces {
@@ -191,7 +197,7 @@ fn turn(board: &mut Switchboard, open: &mut bool, at_most: Duration) {
                 call.responder.answer(Ok(Reply::Null));
             }
         }
-        Arrival::Cancel(_) | Arrival::Drained => {}
+        Arrival::Attach(_) | Arrival::Cancel(_) | Arrival::Drained => {}
         Arrival::Closed => *open = false,
     });
     board.flush();

@@ -13,7 +13,8 @@ use super::HARD_LIMIT;
 /// How a command ended and what it said.
 #[derive(Debug)]
 pub struct Finished {
-    status: ExitStatus,
+    /// How it ended.
+    pub status: ExitStatus,
     /// Standard output.
     pub out: Vec<u8>,
     /// Standard error.

@@ -21,8 +21,11 @@ pub use family::{frame, ids, runs_of};
 pub use finished::Finished;
 pub use processes::{command_line, is_root, lives, signal};
 #[allow(unused_imports, reason = "each for some of the tests that share this")]
+pub use processes::{peak, resident};
+#[allow(unused_imports, reason = "each for some of the tests that share this")]
 pub use reader::{Framing, Mailbox};
-pub use sidecar::Sidecar;
+#[allow(unused_imports, reason = "each for some of the tests that share this")]
+pub use sidecar::{Handle, Sidecar};
 pub use world::World;
 
 /// Nothing that these tests wait for takes as long; whoever waits so long has found a defect.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde_json::Value;
@@ -43,8 +43,6 @@ pub struct Mailbox {
     pub paused: bool,
     /// The other end has closed.
     pub closed: bool,
-    /// It was killed by us: it may have been in the middle of a frame.
-    pub killed: bool,
 }
 
 /// Bytes of output of one run that are kept.
@@ -70,7 +68,8 @@ impl Post {
     }
 
     pub fn look(&self) -> MutexGuard<'_, Mailbox> {
-        self.mailbox.lock().unwrap()
+        // Whoever failed with it in hand has said why.
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stops and restarts the reader, between two frames.
@@ -80,7 +79,21 @@ impl Post {
     }
 
     /// Waits until `find` finds something; prints all that was seen if it does not in time.
-    pub fn wait<T>(&self, what: &str, mut find: impl FnMut(&mut Mailbox) -> Option<T>) -> T {
+    pub fn wait<T>(&self, what: &str, find: impl FnMut(&mut Mailbox) -> Option<T>) -> T {
+        self.wait_or_end(what, find).unwrap_or_else(|| {
+            panic!(
+                "waited for {what}; the sidecar closed its output; seen:\n{}",
+                recent(&self.look())
+            )
+        })
+    }
+
+    /// The same of one that may end before: `None` then.
+    pub fn wait_or_end<T>(
+        &self,
+        what: &str,
+        mut find: impl FnMut(&mut Mailbox) -> Option<T>,
+    ) -> Option<T> {
         let until = Instant::now() + HARD_LIMIT;
         let mut mailbox = self.look();
         loop {
@@ -88,16 +101,17 @@ impl Post {
                 panic!("broken promise: {fault}\n{}", recent(&mailbox));
             }
             if let Some(found) = find(&mut mailbox) {
-                return found;
+                return Some(found);
+            }
+            if mailbox.closed {
+                return None;
             }
             let left = until.saturating_duration_since(Instant::now());
-            if mailbox.closed || left.is_zero() {
-                let why = if mailbox.closed {
-                    "the sidecar closed its output"
-                } else {
-                    "time is over"
-                };
-                panic!("waited for {what}; {why}; seen:\n{}", recent(&mailbox));
+            if left.is_zero() {
+                panic!(
+                    "waited for {what}; time is over; seen:\n{}",
+                    recent(&mailbox)
+                );
             }
             mailbox = self.news.wait_timeout(mailbox, left).unwrap().0;
         }
@@ -136,7 +150,7 @@ impl Post {
                 Ok(Some((frame, bytes))) => mailbox.receive(&frame, bytes),
                 Ok(None) => mailbox.closed = true,
                 Err(why) => {
-                    if !mailbox.killed {
+                    if !mailbox.auditor.killed {
                         mailbox.auditor.faults.push(why);
                     }
                     mailbox.closed = true;

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStdin, Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -233,14 +234,24 @@ impl Sidecar {
 
     /// Waits for the answer to a request.
     pub fn answer(&self, id: &Value) -> Result<Value, Refusal> {
+        self.answer_or_end(id).unwrap_or_else(|| {
+            panic!(
+                "it ended before it answered {id}; seen:\n{}",
+                super::reader::recent(&self.post.look())
+            )
+        })
+    }
+
+    /// Waits for the answer of a sidecar that may be gone before.
+    pub fn answer_or_end(&self, id: &Value) -> Option<Result<Value, Refusal>> {
         let key = id.to_string();
-        let mut message = self.wait(&format!("the answer to {id}"), |mailbox| {
-            mailbox.answers.remove(&key)
-        });
-        match message.get("error") {
+        let what = format!("the answer to {id}");
+        let answer = |mailbox: &mut Mailbox| mailbox.answers.remove(&key);
+        let mut message = self.post.wait_or_end(&what, answer)?;
+        Some(match message.get("error") {
             Some(error) => Err(Refusal::of(error)),
             None => Ok(message["result"].take()),
-        }
+        })
     }
 
     /// Asks and waits for the answer.
@@ -373,13 +384,38 @@ impl Sidecar {
 
     /// Sends it a signal.
     pub fn signal(&self, number: Signal) {
-        self.look(|mailbox| mailbox.killed |= number == Signal::KILL);
+        self.look(|mailbox| mailbox.auditor.killed |= number == Signal::KILL);
         signal(self.pid, number);
+    }
+
+    /// What sends it signals from elsewhere.
+    #[allow(dead_code, reason = "for tests with several clients")]
+    pub fn handle(&self) -> Handle {
+        Handle {
+            pid: self.pid,
+            post: self.post.clone(),
+        }
+    }
+
+    /// It was killed by somebody: waits until it is gone and all that it said is read.
+    #[allow(dead_code, reason = "for tests with several clients")]
+    pub fn was_killed(&mut self) {
+        let status = self.wait_exit();
+        let said = self.said();
+        assert_eq!(status.signal(), Some(9), "{status}: {said}");
+        // What an earlier life left queued may have begun in this one: the next one ends it before anybody listens.
+        self.world.ledger().lock().unwrap().left.clear();
     }
 
     /// Closes its standard input.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
+    }
+
+    /// Waits until it has closed its standard output: nothing more is said to its client.
+    #[allow(dead_code, reason = "for tests with several clients")]
+    pub fn wait_closed(&self) {
+        self.post.wait_closed();
     }
 
     /// Waits for its end and for all it said before.
@@ -415,6 +451,14 @@ impl Sidecar {
         self.look(|mailbox| mailbox.auditor.leaves());
     }
 
+    /// Leaves a store that others use: its runs go on without it.
+    #[allow(dead_code, reason = "for tests with several clients")]
+    pub fn leave_others(mut self) {
+        self.close_stdin();
+        let status = self.wait_exit();
+        assert_eq!(status.code(), Some(0), "{status}: {}", self.said());
+    }
+
     /// No promise was broken.
     pub fn check(&self) {
         let mailbox = self.post.look();
@@ -435,6 +479,33 @@ impl Sidecar {
                 .map(str::to_owned)
                 .collect()
         })
+    }
+}
+
+/// A process of a sidecar, for whoever does not speak with it.
+#[derive(Debug, Clone)]
+#[allow(dead_code, reason = "for tests with several clients")]
+pub struct Handle {
+    /// Its number.
+    pub pid: u32,
+    post: Arc<Post>,
+}
+
+#[allow(dead_code, reason = "for tests with several clients")]
+impl Handle {
+    /// Sends it a signal.
+    pub fn signal(&self, number: Signal) {
+        self.is_doomed_by(number == Signal::KILL);
+        signal(self.pid, number);
+    }
+
+    /// Somebody else is going to kill it.
+    pub fn is_doomed(&self) {
+        self.is_doomed_by(true);
+    }
+
+    fn is_doomed_by(&self, killed: bool) {
+        self.post.look().auditor.killed |= killed;
     }
 }
 

@@ -11,8 +11,8 @@ use super::{list, number, text};
 pub struct Taken {
     /// Runs whose completions are settled.
     pub settled: BTreeSet<String>,
-    /// How often a completion was offered, as far as that was told.
-    offered: BTreeMap<String, u64>,
+    /// The attempts as which a completion was offered. Several connections may read theirs in any order.
+    offered: BTreeMap<String, BTreeSet<u64>>,
     /// Runs whose completions were dead letters: somebody else may be told of them.
     retried: BTreeSet<String>,
     /// Positions of the dead letters that were announced.
@@ -77,8 +77,12 @@ impl Taken {
         for completion in completions {
             let run = text(&completion["runId"]);
             let attempt = number(&completion["attempt"]);
-            let before = self.offered.insert(run.to_owned(), attempt);
-            if before.unwrap_or_default() >= attempt {
+            let is_new = self
+                .offered
+                .entry(run.to_owned())
+                .or_default()
+                .insert(attempt);
+            if !is_new || attempt == 0 {
                 faults.push(format!("offered before, and not counted: {completion}"));
             }
             let told = completed.get(run).and_then(Value::as_object);

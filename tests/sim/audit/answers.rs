@@ -7,7 +7,7 @@ use turnlane::engine::{Answer, Ask, CancelAsk, Fault, IfBusy, PromptAsk, Ticket,
 use crate::clients;
 
 use super::books::{Book, Open, Spot};
-use super::wakes::Woken;
+use super::woken::Woken;
 use turnlane::store::Store;
 
 use super::{Audit, Kept, broken};
@@ -50,6 +50,7 @@ impl Audit {
                 self.placed(ask, state, position, steered)
             }
             (Ask::Cancel(ask), Answer::Cancelled { mark, runs }) => {
+                self.wakes_cancelled(ask, open.at, &runs);
                 self.cancelled(&open, ask, mark, &runs)
             }
             (Ask::Open(ask), Answer::Opened { created, .. }) => {
@@ -100,6 +101,8 @@ impl Audit {
                     retry_at,
                 },
             ) => {
+                self.wakes
+                    .answered(&ask.session, status, run.clone(), open.at);
                 let told = Woken {
                     status,
                     run,
@@ -119,7 +122,7 @@ impl Audit {
                 Ok(())
             }
             (Ask::Retry { parent, .. }, Answer::Retried(runs)) => {
-                self.retried(parent.as_ref(), &runs)
+                self.retried(parent.as_ref(), &runs, now.mono)
             }
             (Ask::Forget(_), Answer::Forgotten(runs)) => {
                 self.forgotten(&runs);
@@ -153,6 +156,7 @@ impl Audit {
         // One that is closed and that nothing names any more is forgotten in time, and how often it was woken with it.
         if created {
             self.boxes.purge(session);
+            self.wakes.purge(session);
         }
         self.purged.remove(session);
         let lane = self.lane(session);
@@ -273,6 +277,11 @@ impl Audit {
         runs: &[(RunId, Was)],
     ) -> Kept {
         for (id, was) in runs {
+            if !self.runs.contains_key(id)
+                && let Some(book) = self.wakes.taken_back(id)
+            {
+                self.runs.insert(id.clone(), book);
+            }
             let Some(book) = self.runs.get_mut(id) else {
                 return broken(
                     "cancel-names",
@@ -337,6 +346,7 @@ impl Audit {
                 format!("{session} is closed, and {id} is {book:?}"),
             ),
             None => {
+                self.wakes.closed(session);
                 self.lane(session).closed = true;
                 Ok(())
             }
@@ -364,7 +374,7 @@ impl Audit {
 
     fn waited(&mut self, open: &Open, store: &mut dyn Store) -> Kept {
         let early = match &open.ask {
-            Ask::WaitRuns { pending, need, .. } => self.ended_of(open, pending) < *need,
+            Ask::WaitRuns { pending, need, .. } => self.over_of(open, pending, store) < *need,
             Ask::WaitSession {
                 session, settled, ..
             } => {

@@ -7,10 +7,11 @@ use turnlane::domain::{
     Completion, EventNo, Limits, Mono, Prompt, Reason, RunId, RunKind, Seq, SessionId, Verdict,
 };
 use turnlane::engine::{Ask, IfBusy, PromptAsk, Ticket};
-use turnlane::store::Announced;
+use turnlane::store::{Announced, Store};
 
 use super::inbox::Inboxes;
 use super::wakes::Wakes;
+use super::woken::ToldWakes;
 
 /// A promise that was not kept.
 #[derive(Debug)]
@@ -195,6 +196,7 @@ pub struct Audit {
     pub(super) last_event: Option<EventNo>,
     pub(super) last_seq: Option<Seq>,
     pub(super) boxes: Inboxes,
+    pub(super) told: ToldWakes,
     pub(super) wakes: Wakes,
     /// Purged and not opened since.
     pub(super) purged: BTreeSet<SessionId>,
@@ -205,6 +207,8 @@ pub struct Audit {
     pub(super) recovering: bool,
     /// Old runs may have been removed, which nobody was told.
     pub(super) pruning: bool,
+    /// Who was somebody's parent then.
+    pub(super) parents: BTreeSet<SessionId>,
     /// When it was asked that no turn begin any more.
     pub(super) stopping: Option<u64>,
     /// What a shutdown answers.
@@ -228,6 +232,7 @@ impl Audit {
             last_event: None,
             last_seq: None,
             boxes: Inboxes::default(),
+            told: ToldWakes::default(),
             wakes: Wakes::default(),
             purged: BTreeSet::new(),
             purging: BTreeMap::new(),
@@ -235,6 +240,7 @@ impl Audit {
             under_way: 0,
             recovering: false,
             pruning: false,
+            parents: BTreeSet::new(),
             stopping: None,
             leaving: None,
         }
@@ -262,10 +268,29 @@ impl Audit {
         pending.iter().filter(ended).count()
     }
 
+    /// The same of runs that may be wakes which are not due yet, or joined another.
+    pub(super) fn over_of(&self, open: &Open, pending: &[RunId], store: &mut dyn Store) -> usize {
+        let mut over = pending.to_vec();
+        over.retain(|run| self.is_over(open, run, store));
+        over.len()
+    }
+
+    fn is_over(&self, open: &Open, run: &RunId, store: &mut dyn Store) -> bool {
+        if open.ended.contains(run) || self.runs.contains_key(run) {
+            return open.ended.contains(run) || self.has_ended(run);
+        }
+        match store.joined(run).expect("it can be read") {
+            Some(into) => self.is_over(open, &into, store),
+            // One that waited and does not wait any more was skipped.
+            None => !self.wakes.waits(run) || !is_scheduled(run, store),
+        }
+    }
+
     /// Every trace of a session goes from the books.
     pub(super) fn purge(&mut self, session: &SessionId) {
         self.lanes.remove(session);
         self.boxes.purge(session);
+        self.wakes.purge(session);
         self.purged.insert(session.clone());
         self.purging.remove(session);
         let gone: Vec<RunId> = self
@@ -290,4 +315,9 @@ impl Audit {
             self.log.retain(|_, what| !of(what));
         }
     }
+}
+
+fn is_scheduled(run: &RunId, store: &mut dyn Store) -> bool {
+    let waiting = store.snapshot().expect("it can be read").scheduled;
+    waiting.iter().any(|wake| wake.run == *run)
 }

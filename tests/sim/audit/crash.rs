@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use turnlane::domain::{Completion, RunId, RunKind, SessionId};
-use turnlane::engine::Ask;
+use turnlane::domain::{Completion, Mono, RunId, RunKind, SessionId};
+use turnlane::engine::{Ask, CancelAsk};
 use turnlane::store::{Announced, RunFilter, Store};
 
 use super::books::{Book, Spot};
@@ -29,7 +29,9 @@ impl Audit {
                 );
             }
             match event.what {
-                Announced::Completed(completion) => self.completed(0, completion, event.no)?,
+                Announced::Completed(completion) => {
+                    self.completed((Mono(0), 0), completion, event.no)?
+                }
                 Announced::DeadLetter {
                     ref run,
                     ref parent,
@@ -42,7 +44,40 @@ impl Audit {
             }
         }
         self.boxes.crashed(unsaid);
-        self.wakes.crashed(lost.iter());
+        self.told.crashed(lost.iter());
+        for ask in lost.iter().filter(|_| unsaid) {
+            // It may have hushed its session, which was not said.
+            let hushed = match ask {
+                Ask::Cancel(CancelAsk::All(session) | CancelAsk::Queued(session)) => {
+                    Some(session.clone())
+                }
+                Ask::Cancel(CancelAsk::Run { run, .. }) => self.woken_by(run),
+                _ => None,
+            };
+            if let Some(session) = hushed {
+                self.boxes.hush(&session);
+            }
+        }
+        self.wakes.crashed(unsaid, self.boxes.due.keys());
+        self.vanished(unsaid, store);
+        self.survivors(store)?;
+        self.reconcile(&lost, unsaid, store)?;
+        self.attempts_are_kept(unsaid, store)?;
+        for book in self.runs.values_mut() {
+            book.verdict = None;
+        }
+        for lane in self.lanes.values_mut() {
+            lane.under_way = None;
+            lane.opened = false;
+        }
+        self.under_way = 0;
+        self.stopping = None;
+        self.recovering = true;
+        Ok(())
+    }
+
+    /// What was purged without a word is gone.
+    fn vanished(&mut self, unsaid: bool, store: &mut dyn Store) {
         let purging = std::mem::take(&mut self.purging);
         let purged = store.snapshot().expect("it can be read").purged;
         for session in purging.into_keys().filter(|_| unsaid) {
@@ -65,19 +100,6 @@ impl Audit {
             let purged = store.snapshot().expect("it can be read").purged;
             self.purged = purged.into_iter().collect();
         }
-        self.survivors(store)?;
-        self.reconcile(&lost, unsaid, store)?;
-        for book in self.runs.values_mut() {
-            book.verdict = None;
-        }
-        for lane in self.lanes.values_mut() {
-            lane.under_way = None;
-            lane.opened = false;
-        }
-        self.under_way = 0;
-        self.stopping = None;
-        self.recovering = true;
-        Ok(())
     }
 
     /// What the store has of wakes that nobody was told of.
@@ -100,17 +122,29 @@ impl Audit {
             self.seqs.insert(row.seq, row.id.clone());
             self.runs.insert(row.id, book);
         }
+        for wake in store.snapshot().expect("it can be read").scheduled {
+            if !self.wakes.waits(&wake.run) && !unsaid {
+                return broken("said-when-durable", format!("{wake:?} was never told"));
+            }
+            self.wakes.waits_on(wake.run, &wake.session, self.clock);
+        }
         Ok(())
     }
 
     /// Old runs are about to be removed.
-    pub fn prunes(&mut self) {
+    pub fn prunes(&mut self, store: &mut dyn Store) {
         self.pruning = true;
+        self.parents = parents(store);
     }
 
     /// Old runs were removed: only what had ended and was owed to nobody.
     pub fn pruned(&mut self, store: &mut dyn Store) -> Kept {
         self.pruning = false;
+        for parent in std::mem::take(&mut self.parents) {
+            if store.session(&parent).expect("it can be read").is_none() {
+                return broken("parent-is-kept", format!("{parent} is gone"));
+            }
+        }
         let upto = store.pruned_to().expect("it can be read");
         let inboxes = store.snapshot().expect("it can be read").inboxes;
         let entries = inboxes.into_iter().flat_map(|(_, entries)| entries);
@@ -282,4 +316,12 @@ fn told(completion: impl std::borrow::Borrow<Completion>) -> Completion {
         notify: None,
         ..completion.borrow().clone()
     }
+}
+
+/// The stored sessions that are the parents of others.
+fn parents(store: &mut dyn Store) -> BTreeSet<SessionId> {
+    let all = store.sessions(None, usize::MAX).expect("it can be read");
+    let is = |id: &SessionId| all.iter().any(|one| one.parent.as_ref() == Some(id));
+    let ids = all.iter().map(|one| one.id.clone());
+    ids.filter(is).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use turnlane::domain::{Completion, EventNo, FailKind, Outcome, Reason, RunKind, Verdict};
+use turnlane::domain::{Completion, EventNo, FailKind, Mono, Outcome, Reason, RunKind, Verdict};
 
 use turnlane::store::Announced;
 
@@ -12,13 +12,19 @@ use super::{Audit, Kept, broken};
 impl Audit {
     pub(super) fn completed(
         &mut self,
-        decided: u64,
+        (now, decided): (Mono, u64),
         completion: Arc<Completion>,
         no: EventNo,
     ) -> Kept {
         let id = completion.run_id.clone();
         for open in self.open.values_mut() {
             open.ended.insert(id.clone());
+        }
+        // A wake that is taken back before it is due is a run only in its end.
+        if !self.runs.contains_key(&id)
+            && let Some(book) = self.wakes.taken_back(&id)
+        {
+            self.runs.insert(id.clone(), book);
         }
         let Some(book) = self.runs.get(&id) else {
             return broken(
@@ -57,7 +63,7 @@ impl Audit {
         book.end = Some((completion.clone(), no));
         self.seqs.insert(completion.seq, id.clone());
         self.last_event = Some(no);
-        self.owed(&completion, no);
+        self.owed(&completion, no, now);
         if let Some(leaving) = self.leaving.as_mut().filter(|one| one.since <= decided) {
             if completion.reason == Some(Reason::Shutdown) {
                 leaving.cancelled += 1;

@@ -1,6 +1,6 @@
 //! Inboxes: what is owed, who holds what of it, and what was settled; and wakes, within their budget.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use turnlane::domain::{
     Completion, DeadLetter, DeadWhy, DeliveryId, EventNo, Mono, OnCompletion, Outcome, Reason,
@@ -10,28 +10,9 @@ use turnlane::engine::{Answer, Ask, Carried, Delivered, Delivery, DeliveryAsk, D
 use turnlane::store::Store;
 
 use super::books::Open;
+use super::holds::{Adoption, Hold};
 use super::{Audit, Kept, broken};
 use crate::clients;
-
-/// Who holds a completion.
-#[derive(Debug, Clone)]
-pub struct Hold {
-    delivery: DeliveryId,
-    /// When it was decided, on the auditor's clock.
-    made: u64,
-    until: Mono,
-    holder: Option<Holder>,
-}
-
-/// How much an inbox holds.
-#[derive(Debug, Clone, Copy)]
-pub struct Counts {
-    pub owed: u64,
-    /// What of that is surely held.
-    pub held: u64,
-    /// What of that was held, and may have been given back.
-    pub returned: u64,
-}
 
 /// What is known of completions that somebody is to be told of, each by the event that announced it.
 #[derive(Debug, Default)]
@@ -41,10 +22,16 @@ pub struct Inboxes {
     /// Acknowledged: never to be seen again.
     pub settled: BTreeSet<EventNo>,
     pub dead: BTreeMap<EventNo, (RunId, SessionId)>,
-    held: BTreeMap<EventNo, Hold>,
-    attempts: BTreeMap<EventNo, u32>,
+    pub(super) held: BTreeMap<EventNo, Hold>,
+    pub(super) attempts: BTreeMap<EventNo, u32>,
+    /// The last delivery that handed each out to a client, in this life or before.
+    pub(super) last: BTreeMap<EventNo, DeliveryId>,
     /// Clients that are gone, and since when.
-    left: Vec<(Holder, u64)>,
+    pub(super) left: Vec<(Holder, u64)>,
+    /// Deliveries that were adopted, of which nothing that was decided later was told yet.
+    pub(super) adoptions: VecDeque<Adoption>,
+    /// When the engine was last told that time has passed.
+    pub(super) ticked: Mono,
     /// Wake runs in a row.
     streaks: BTreeMap<SessionId, u32>,
     /// A crash left unsaid how often sessions were woken; of these it is known again.
@@ -61,6 +48,8 @@ impl Inboxes {
     pub fn crashed(&mut self, unsaid: bool) {
         self.held.clear();
         self.left.clear();
+        self.adoptions.clear();
+        self.ticked = Mono(0);
         if unsaid {
             self.streaks.clear();
             self.sure.clear();
@@ -80,6 +69,11 @@ impl Inboxes {
         self.interrupts.contains(session)
     }
 
+    /// Nobody may be woken for what is there.
+    pub fn hush(&mut self, session: &SessionId) {
+        self.hushed.insert(session.clone());
+    }
+
     pub fn purge(&mut self, session: &SessionId) {
         self.streaks.remove(session);
         self.hushed.remove(session);
@@ -87,21 +81,6 @@ impl Inboxes {
 
     pub fn holds(&self, no: EventNo) -> bool {
         self.due.values().any(|inbox| inbox.contains_key(&no)) || self.dead.contains_key(&no)
-    }
-
-    fn is_held(&self, no: EventNo, decided: u64, now: Mono) -> bool {
-        let Some(hold) = self.held.get(&no) else {
-            return false;
-        };
-        now < hold.until && !self.is_gone(hold, decided)
-    }
-
-    /// Whether the client that holds this is gone.
-    fn is_gone(&self, hold: &Hold, decided: u64) -> bool {
-        let gone = |(holder, at): &(Holder, u64)| {
-            Some(*holder) == hold.holder && *at > hold.made && *at <= decided
-        };
-        self.left.iter().any(gone)
     }
 
     fn forget(&mut self, session: &SessionId, no: EventNo) {
@@ -116,38 +95,10 @@ impl Inboxes {
         self.settled.insert(no);
     }
 
-    pub fn counts(&self, session: &SessionId, decided: u64, now: Mono) -> Counts {
-        let inbox = self.due.get(session);
-        let all = || inbox.into_iter().flat_map(BTreeMap::keys);
-        let held = all().filter(|no| self.is_held(**no, decided, now)).count();
-        // A lease that is over is noticed at the next tick; a client's end at once.
-        let over = |no: &&EventNo| {
-            let hold = self.held.get(no);
-            hold.is_some_and(|hold| now >= hold.until && !self.is_gone(hold, decided))
-        };
-        Counts {
-            owed: all().count() as u64,
-            held: held as u64,
-            returned: all().filter(over).count() as u64,
-        }
-    }
-
-    /// Whether an inbox has something that nobody holds for sure.
-    pub fn may_be_free(&self, session: &SessionId, decided: u64, now: Mono) -> bool {
-        let inbox = self.due.get(session);
-        inbox.is_some_and(|inbox| inbox.keys().any(|no| !self.is_held(*no, decided, now)))
-    }
-
     /// Wake runs in a row, if that is known.
     pub fn woken_at_most(&self, session: &SessionId) -> Option<u32> {
         let known = !self.unsure || self.sure.contains(session);
         known.then(|| self.streaks.get(session).copied().unwrap_or(0))
-    }
-
-    /// Whether an inbox has something that was never handed out, or was given back.
-    pub fn any_free(&self, session: &SessionId) -> bool {
-        let inbox = self.due.get(session);
-        inbox.is_some_and(|inbox| inbox.keys().any(|no| !self.held.contains_key(no)))
     }
 }
 
@@ -158,9 +109,10 @@ impl Audit {
     }
 
     /// A completion is owed, or settles what its run carried.
-    pub(super) fn owed(&mut self, completion: &Completion, no: EventNo) {
+    pub(super) fn owed(&mut self, completion: &Completion, no: EventNo, now: Mono) {
         if let Some(owner) = completion.notify.clone() {
             self.boxes.hushed.remove(&owner);
+            self.wakes.came(&owner, now);
             let inbox = self.boxes.due.entry(owner).or_default();
             inbox.insert(no, completion.run_id.clone());
         }
@@ -196,6 +148,14 @@ impl Audit {
         if completion.outcome == Outcome::Cancelled && hushes {
             self.boxes.hushed.insert(completion.session.clone());
         }
+        // What a new life makes of what it finds is its own.
+        let hushes = hushes && !self.recovering;
+        let (session, outcome) = (&completion.session, completion.outcome);
+        self.wakes.ended(session, outcome, hushes);
+        if completion.reason == Some(Reason::NothingPending) {
+            self.wakes.came_to_nothing(session, &completion.run_id);
+            self.told.came_to_nothing(session, &completion.run_id);
+        }
     }
 
     /// Completions are handed out: each is due, nobody holds it, and the attempt is a new one.
@@ -228,10 +188,13 @@ impl Audit {
                 return broken("one-delivery", format!("{run} is held by {by:?}"));
             }
             let attempts = self.boxes.attempts.insert(no, entry.attempt);
-            if attempts >= Some(entry.attempt) {
+            if attempts.unwrap_or(0) + 1 != entry.attempt {
                 return broken("attempt-rises", format!("{run}: {attempts:?}, {entry:?}"));
             }
             self.superseded(session, entry.replaced.runs.clone(), run)?;
+            if hold.holder.is_some() {
+                self.boxes.last.insert(no, hold.delivery.clone());
+            }
             self.boxes.held.insert(no, hold.clone());
         }
         Ok(())
@@ -327,7 +290,7 @@ impl Audit {
             let owed = self.boxes.due.get(&ask.session);
             let owed = owed.is_some_and(|inbox| inbox.contains_key(&no));
             let other = self.boxes.held.get(&no);
-            let other = other.is_some_and(|hold| hold.delivery != ask.delivery);
+            let other = other.is_some_and(|hold| hold.delivery != ask.delivery && !hold.is_kept());
             if owed && other && self.boxes.is_held(no, decided, now) {
                 return broken("newer-holds", format!("{run} is settled by {ask:?}"));
             }
@@ -338,8 +301,12 @@ impl Audit {
         }
         for run in held {
             let no = event(run);
-            if no.is_none_or(|no| !self.boxes.held.contains_key(&no)) {
+            let hold = no.and_then(|no| Some((no, self.boxes.held.get(&no)?)));
+            let Some((no, hold)) = hold else {
                 return broken("ack", format!("{run} is held by nobody: {ask:?}"));
+            };
+            if hold.delivery == ask.delivery && self.boxes.is_held(no, decided, now) {
+                return broken("ack", format!("{run} is held by that delivery: {ask:?}"));
             }
         }
         for run in gone {
@@ -398,7 +365,7 @@ impl Audit {
         Ok(())
     }
 
-    pub(super) fn retried(&mut self, to: Option<&SessionId>, runs: &[RunId]) -> Kept {
+    pub(super) fn retried(&mut self, to: Option<&SessionId>, runs: &[RunId], now: Mono) -> Kept {
         for run in runs {
             let no = self.event_of(run);
             let Some((_, owner)) = no.and_then(|no| self.boxes.dead.remove(&no)) else {
@@ -406,6 +373,7 @@ impl Audit {
             };
             let owner = to.cloned().unwrap_or(owner);
             self.boxes.hushed.remove(&owner);
+            self.wakes.came(&owner, now);
             let inbox = self.boxes.due.entry(owner).or_default();
             inbox.insert(no.expect("it was dead"), run.clone());
         }
@@ -438,6 +406,7 @@ impl Audit {
             return broken("wake-opens", format!("{run} begins in {session}"));
         }
         self.boxes.hushed.remove(session);
+        self.wakes.begins(run, session, carried)?;
         if !carried.facts.beat {
             let streak = self.boxes.streaks.entry(session.clone()).or_default();
             *streak += 1;

@@ -2,19 +2,22 @@
 
 mod answers;
 mod asked;
+mod batch;
 mod books;
 mod crash;
 mod ends;
+mod holds;
 mod inbox;
 mod wakes;
+mod woken;
 
 use turnlane::domain::{Mono, Now, Reason, RunId, RunState, Seq, SessionId};
 use turnlane::engine::{Act, Ask, Input, PromptAsk, Report};
 use turnlane::store::{Announced, Store};
 
-use crate::clients;
 pub use books::{Audit, Broken};
-use books::{Book, Open, Spot, StopAsk, Target};
+use books::{Book, Spot, StopAsk, Target};
+use holds::{Adoption, Hold};
 
 type Kept = Result<(), Broken>;
 
@@ -67,18 +70,36 @@ impl Audit {
                 }
             }
             Input::Left(holder) => self.boxes.left(*holder, self.clock),
+            Input::Adopt {
+                holder,
+                delivery,
+                session,
+                runs,
+                lease_ms,
+            } => self.boxes.is_adopted(Adoption {
+                session: session.clone(),
+                entries: runs.iter().map(|one| one.no).collect(),
+                at: now,
+                hold: Hold {
+                    delivery: delivery.clone(),
+                    made: self.clock,
+                    until: now.plus_ms(*lease_ms),
+                    holder: Some(*holder),
+                },
+            }),
+            Input::Tick => self.boxes.ticked(now),
             Input::Report { .. }
             | Input::Withdraw(_)
             | Input::Know { .. }
             | Input::Released(_)
-            | Input::Clients(_)
-            | Input::Tick => {}
+            | Input::Clients(_) => {}
         }
     }
 
     /// Something is said or done, after its commit.
     pub fn act(&mut self, at: Now, decided: u64, act: Act, store: &mut dyn Store) -> Kept {
         let Now { mono: now, wall } = at;
+        self.boxes.adopt_until(decided)?;
         match act {
             Act::Answer(ticket, answer) => self.answered((at, decided), ticket, answer, store),
             Act::Reject(ticket, fault) => self.rejected(ticket, &fault),
@@ -87,8 +108,8 @@ impl Audit {
                 session,
                 state,
                 ..
-            } => self.changed((now, decided), &run, &session, state),
-            Act::Completed(completion, no) => self.completed(decided, completion, no),
+            } => self.changed((now, decided), &run, &session, state, store),
+            Act::Completed(completion, no) => self.completed((now, decided), completion, no),
             Act::Begin {
                 seq,
                 run,
@@ -133,10 +154,19 @@ impl Audit {
         run: &RunId,
         session: &SessionId,
         state: RunState,
+        store: &mut dyn Store,
     ) -> Kept {
         if state == RunState::Queued && !self.runs.contains_key(run) {
-            self.wakes.accepted(session, now);
             self.wake_is_queued(decided, run, session)?;
+            let stored = store.run(run).expect("it can be read");
+            let facts = stored.and_then(|stored| stored.row.wake);
+            self.wakes.is_due(run, session, facts.as_deref(), now)?;
+            // Beats are no part of a flood.
+            if facts.is_some_and(|facts| !facts.beat) {
+                self.told.accepted(run, session, now);
+                let guard = (self.burst, self.longest_pause.unsigned_abs());
+                self.wakes.is_no_flood(run, session, now, guard)?;
+            }
         }
         let Some(book) = self.runs.get_mut(run) else {
             return broken(
@@ -159,19 +189,6 @@ impl Audit {
             book.spot = Spot::Queued;
             self.lane(session).queue.insert(0, run.clone());
         }
-        Ok(())
-    }
-
-    /// The engine made a run by itself, or for a client's wake.
-    fn wake_is_queued(&mut self, decided: u64, run: &RunId, session: &SessionId) -> Kept {
-        let lane = self.lane(session);
-        if !lane.opened {
-            return broken("wake-opens", format!("{run} is queued in {session}"));
-        }
-        lane.queue.push(run.clone());
-        let mut book = Book::of_wake(session, run, decided);
-        book.spot = Spot::Queued;
-        self.runs.insert(run.clone(), book);
         Ok(())
     }
 
@@ -242,76 +259,6 @@ impl Audit {
             return broken("active-runs", format!("{} are under way", self.under_way));
         }
         Ok(())
-    }
-
-    /// All that follows from a commit was said: nothing that is due may be missing.
-    pub fn batch_is_over(&mut self, now: Mono, store: &mut dyn Store) -> Kept {
-        self.wakes_stand()?;
-        for run in std::mem::take(&mut self.refused) {
-            if store.run(&run).expect("it can be read").is_some() {
-                return broken(
-                    "refused-leaves-nothing",
-                    format!("{run} was refused and is there"),
-                );
-            }
-        }
-        for (id, book) in &self.runs {
-            if book.spot == Spot::Queued && book.must.is_some() && !book.maybe {
-                return broken(
-                    "cancel-ends-queued",
-                    format!("{id} is still queued: {book:?}"),
-                );
-            }
-        }
-        for (ticket, open) in &self.open {
-            if self.is_due(open, store) {
-                return broken(
-                    "wait-is-answered",
-                    format!("{ticket:?} at {now:?}: {open:?}"),
-                );
-            }
-        }
-        if !self.purging.is_empty() {
-            for session in store.snapshot().expect("it can be read").purged {
-                if self.may_vanish(&session) {
-                    self.purge(&session);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_due(&self, open: &Open, store: &mut dyn Store) -> bool {
-        match &open.ask {
-            Ask::WaitRuns { pending, need, .. } => self.ended_of(open, pending) >= *need,
-            Ask::WaitSession {
-                session,
-                settled: false,
-                ..
-            } => self.is_idle(session),
-            Ask::WaitSession {
-                session,
-                settled: true,
-                ..
-            } => {
-                let wakes = store.snapshot().expect("it can be read").scheduled;
-                let waits = wakes.iter().any(|wake| wake.session == *session);
-                !waits && self.is_idle(session) && self.owes_nothing(session, store)
-            }
-            Ask::Drain(ask) => {
-                let certain = ask.until.is_none() && self.leaving.is_none();
-                let certain = certain && !clients::keeps_latest(&ask.session);
-                certain && self.boxes.any_free(&ask.session)
-            }
-            Ask::Ack(_)
-            | Ask::Release(_)
-            | Ask::Extend { .. }
-            | Ask::Retry { .. }
-            | Ask::Forget(_)
-            | Ask::Wake(_) => true,
-            Ask::Prompt(_) | Ask::Cancel(_) | Ask::Open(_) | Ask::Respond { .. } => true,
-            Ask::Close { .. } | Ask::Shutdown { .. } => false,
-        }
     }
 
     /// Whether a purge of this session was asked for of which no end was told.

@@ -1,256 +1,266 @@
-//! What wakes are answered, and the counts of an inbox that a drain tells, against what is known when they are given.
+//! Wakes: what a cancel of their session covers, how far apart they are, and who is not to be woken until something new comes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use turnlane::domain::{Mono, Now, Reason, RunId, RunKind, SessionId, Skip, WakeBusy, Wall};
-use turnlane::engine::{Ask, Delivery, WakeAsk, WakeStatus};
+use turnlane::domain::{
+    Mono, OnCompletion, Outcome, RunId, RunKind, RunState, SessionId, WakeFacts,
+};
+use turnlane::engine::{CancelAsk, Carried, WakeStatus, Was};
+use turnlane::store::Store;
 
-use super::books::{Book, Open, Spot, Target};
-use super::inbox::Counts;
+use super::books::{Book, Spot};
 use super::{Audit, Kept, broken};
 use crate::clients;
 
-/// What is known of wakes.
+/// Why the inbox wakes its session.
+const COMPLETION: &str = "completion";
+
+/// Intervals for which completions that keep coming are waited for at the most.
+const GATHERED: u64 = 4;
+
+/// When a session was woken last in this life, and until when the next wake for its inbox waits for more.
+#[derive(Debug, Clone, Copy)]
+struct Spaced {
+    last: Mono,
+    until: Mono,
+}
+
+/// What is known of wakes beside their runs.
 #[derive(Debug, Default)]
 pub struct Wakes {
-    /// What was answered: under which key each run is woken, and whose.
-    known: BTreeMap<RunId, (SessionId, Option<Arc<str>>)>,
-    /// Asked for when the process died: they may wait, under whatever key.
-    lost: BTreeSet<RunId>,
-    /// When wake runs were accepted in this life.
-    accepted: BTreeMap<SessionId, Vec<Mono>>,
-    /// Said to have started, or to be queued; and when that was decided.
-    told: Vec<(RunId, WakeStatus, u64)>,
+    /// Wakes that wait, as their askers were told, and when they were asked for.
+    waiting: BTreeMap<RunId, (SessionId, u64)>,
+    /// Sessions cancelled in this batch, and when that was asked for.
+    covered: BTreeMap<SessionId, u64>,
+    spaced: BTreeMap<SessionId, Spaced>,
+    /// Sessions into whose inbox something came since they were last woken.
+    fresh: BTreeSet<SessionId>,
+    /// Wake runs that were accepted, and when: what the flood guard looks at.
+    recent: BTreeMap<SessionId, Vec<(RunId, Mono)>>,
+    /// Sessions that only something new wakes.
+    hushed: BTreeSet<SessionId>,
 }
 
 impl Wakes {
-    pub(super) fn crashed<'a>(&mut self, lost: impl Iterator<Item = &'a Ask>) {
-        self.accepted.clear();
-        self.told.clear();
-        for ask in lost {
-            if let Ask::Wake(ask) = ask {
-                self.lost.insert(ask.run.clone());
-            }
+    pub fn crashed<'a>(&mut self, unsaid: bool, owners: impl Iterator<Item = &'a SessionId>) {
+        // What a wake that had not begun would have carried is new to the new life.
+        self.fresh.extend(owners.cloned());
+        self.covered.clear();
+        self.spaced.clear();
+        self.recent.clear();
+        if unsaid {
+            self.hushed.clear();
         }
     }
 
-    pub(super) fn accepted(&mut self, session: &SessionId, now: Mono) {
-        let accepted = self.accepted.entry(session.clone()).or_default();
-        accepted.push(now);
+    pub fn purge(&mut self, session: &SessionId) {
+        self.waiting.retain(|_, (of, _)| of != session);
+        self.hushed.remove(session);
+        self.closed(session);
+    }
+
+    /// What a session remembered of this life may be gone.
+    pub fn closed(&mut self, session: &SessionId) {
+        self.spaced.remove(session);
+        self.recent.remove(session);
+    }
+
+    /// Whether a wake waits, as far as was said.
+    pub fn waits(&self, run: &RunId) -> bool {
+        self.waiting.contains_key(run)
+    }
+
+    pub fn answered(
+        &mut self,
+        session: &SessionId,
+        status: WakeStatus,
+        run: Option<RunId>,
+        at: u64,
+    ) {
+        if let (WakeStatus::Scheduled, Some(run)) = (status, run) {
+            self.waits_on(run, session, at);
+        }
+    }
+
+    /// A wake waits, and was asked for then at the latest.
+    pub fn waits_on(&mut self, run: RunId, session: &SessionId, at: u64) {
+        self.waiting.entry(run).or_insert((session.clone(), at));
+    }
+
+    /// A wake that waited and has ended without a word before: its run's book.
+    pub fn taken_back(&mut self, run: &RunId) -> Option<Book> {
+        let (session, at) = self.waiting.remove(run)?;
+        let mut book = Book::of_wake(&session, run, at);
+        book.spot = Spot::Queued;
+        Some(book)
+    }
+
+    /// A completion came into an inbox.
+    pub fn came(&mut self, session: &SessionId, now: Mono) {
+        self.fresh.insert(session.clone());
+        self.hushed.remove(session);
+        let policy = clients::wake_policy(session);
+        if policy.on_completion != OnCompletion::Wake {
+            return;
+        }
+        if let Some(spaced) = self.spaced.get_mut(session)
+            && now < spaced.until
+        {
+            let most = spaced.last.plus_ms(GATHERED * policy.min_interval_ms);
+            spaced.until = now.plus_ms(policy.min_interval_ms).min(most);
+        }
+    }
+
+    fn hush(&mut self, session: &SessionId) {
+        if !self.fresh.contains(session) {
+            self.hushed.insert(session.clone());
+        }
+    }
+
+    /// A client cancelled a session or a wake of it: what has come until now is no cause any more.
+    fn hush_arrived(&mut self, session: &SessionId) {
+        if clients::wake_policy(session).on_completion != OnCompletion::Hold {
+            self.fresh.remove(session);
+            self.hush(session);
+        }
+    }
+
+    pub fn ended(&mut self, session: &SessionId, outcome: Outcome, hushes: bool) {
+        if outcome == Outcome::Cancelled && hushes {
+            self.hush(session);
+        }
+    }
+
+    /// A wake run ended without a turn.
+    pub fn came_to_nothing(&mut self, session: &SessionId, run: &RunId) {
+        if let Some(recent) = self.recent.get_mut(session) {
+            recent.retain(|(id, _)| id != run);
+        }
+    }
+
+    /// A wake became a run: not one too many in a short time.
+    pub fn is_no_flood(
+        &mut self,
+        run: &RunId,
+        session: &SessionId,
+        now: Mono,
+        (burst, burst_ms): (u64, u64),
+    ) -> Kept {
+        let recent = self.recent.entry(session.clone()).or_default();
+        recent.retain(|(_, at)| now.since_ms(*at) < burst_ms);
+        if recent.len() as u64 >= burst {
+            return broken("flood", format!("{run} in {session} after {recent:?}"));
+        }
+        recent.push((run.clone(), now));
+        Ok(())
+    }
+
+    /// A wake became a run: not too soon after the one before it.
+    pub fn is_due(
+        &mut self,
+        run: &RunId,
+        session: &SessionId,
+        facts: Option<&WakeFacts>,
+        now: Mono,
+    ) -> Kept {
+        self.waiting.remove(run);
+        self.fresh.remove(session);
+        let Some(facts) = facts.filter(|facts| !facts.beat) else {
+            return Ok(());
+        };
+        let interval_ms = clients::wake_policy(session).min_interval_ms;
+        if let Some(spaced) = self.spaced.get(session) {
+            let until = match is_of_inbox(facts) {
+                true => spaced.until,
+                false => spaced.last.plus_ms(interval_ms),
+            };
+            if now < until {
+                return broken("spacing", format!("{run} is due at {now:?}: {spaced:?}"));
+            }
+        }
+        let (last, until) = (now, now.plus_ms(interval_ms));
+        self.spaced.insert(session.clone(), Spaced { last, until });
+        Ok(())
+    }
+
+    /// A wake run begins: not for an inbox that was hushed.
+    pub fn begins(&mut self, run: &RunId, session: &SessionId, carried: &Carried) -> Kept {
+        if self.hushed.remove(session) && is_of_inbox(&carried.facts) {
+            return broken("hush", format!("{run} begins in {session}"));
+        }
+        self.fresh.remove(session);
+        Ok(())
     }
 }
 
-/// A wake's answer.
-#[derive(Debug)]
-pub struct Woken {
-    pub status: WakeStatus,
-    pub run: Option<RunId>,
-    pub retry_at: Option<Wall>,
+fn is_of_inbox(facts: &WakeFacts) -> bool {
+    facts.reasons.first().map(|reason| &**reason) == Some(COMPLETION)
 }
 
 impl Audit {
-    /// A wake is answered. What the same step brings about is said after this.
-    pub(super) fn told_of_wake(
+    /// The engine made a run by itself, or for a client's wake.
+    pub(super) fn wake_is_queued(
         &mut self,
-        now: Now,
         decided: u64,
-        (open, ask): (&Open, &WakeAsk),
-        told: &Woken,
+        run: &RunId,
+        session: &SessionId,
     ) -> Kept {
-        let bad = |rule| broken(rule, format!("{told:?} for {ask:?}"));
-        if self.repeats(ask, told) {
-            return self.still_stands(ask, told);
+        let lane = self.lane(session);
+        if !lane.opened {
+            return broken("wake-opens", format!("{run} is queued in {session}"));
         }
-        if let WakeStatus::Skipped(skip) = told.status {
-            let fits = told.run.is_none() && self.may_skip(now, ask, skip, told.retry_at);
-            return if fits { Ok(()) } else { bad("skipped") };
-        }
-        let Some(run) = &told.run else {
-            return bad("own-answer");
-        };
-        let waits = ask.when.as_ref();
-        let waits = waits.is_some_and(|group| self.ended_of(open, &group.pending) < group.need);
-        let later = told.status == WakeStatus::Scheduled;
-        if later && !self.may_wait(now, ask, waits, told.retry_at) || waits && !later {
-            return bad("scheduled");
-        }
-        if !waits && self.must_skip(ask, decided, now.mono) {
-            return bad("skipped");
-        }
-        let joins = told.status == WakeStatus::Coalesced;
-        if joins && !self.may_join(run, ask) || !joins && *run != ask.run {
-            return bad("coalesced");
-        }
-        if matches!(told.status, WakeStatus::Queued) && self.would_start(&ask.session) {
-            return bad("first-is-not-delayed");
-        }
-        if !joins {
-            let key = (ask.session.clone(), ask.key.clone());
-            self.wakes.known.insert(run.clone(), key);
-        }
-        if matches!(told.status, WakeStatus::Started | WakeStatus::Queued) {
-            let told = (run.clone(), told.status, decided);
-            self.wakes.told.push(told);
-        }
+        lane.queue.push(run.clone());
+        let mut book = Book::of_wake(session, run, decided);
+        book.spot = Spot::Queued;
+        self.runs.insert(run.clone(), book);
         Ok(())
     }
 
-    /// Whether the id was one of a wake before: then nothing is done for it.
-    fn repeats(&self, ask: &WakeAsk, told: &Woken) -> bool {
-        let prior = ask.prior.as_ref();
-        let stored = prior.is_some_and(|prior| prior.stored.is_some());
-        let run = prior.map_or(&ask.run, |prior| &prior.run);
-        let waits = prior.is_some() || self.wakes.known.contains_key(run);
-        let waits = waits || self.wakes.lost.contains(run);
-        let again = told.status == WakeStatus::Scheduled && told.run.as_ref() == Some(run);
-        stored || again && waits && told.retry_at.is_none()
-    }
-
-    fn still_stands(&self, ask: &WakeAsk, told: &Woken) -> Kept {
-        let run = told.run.as_ref();
-        let book = run.and_then(|run| self.runs.get(run));
-        let spot = book.map(|book| book.spot);
-        let joined = ask.prior.as_ref().is_some_and(|prior| prior.run != ask.run);
-        let fits = match told.status {
-            WakeStatus::Started => matches!(spot, Some(Spot::UnderWay | Spot::Ended)),
-            WakeStatus::Queued => spot == Some(Spot::Queued),
-            WakeStatus::Coalesced => joined,
-            WakeStatus::Scheduled => spot.is_none(),
-            WakeStatus::Skipped(_) => false,
+    /// Wakes of a cancelled session are covered, and what has come into its inbox.
+    pub(super) fn wakes_cancelled(&mut self, ask: &CancelAsk, at: u64, runs: &[(RunId, Was)]) {
+        let session = match ask {
+            CancelAsk::All(session) | CancelAsk::Queued(session) => {
+                self.wakes.covered.insert(session.clone(), at);
+                session.clone()
+            }
+            CancelAsk::Run { run, .. } => {
+                let ended = |(_, was): &(RunId, Was)| matches!(was, Was::State(RunState::Ended));
+                match self.woken_by(run) {
+                    Some(session) if !runs.iter().any(ended) => session,
+                    Some(_) | None => return,
+                }
+            }
         };
-        let unsure = book.is_none_or(|book| book.maybe || book.unsaid);
-        if fits || unsure && told.status != WakeStatus::Skipped(Skip::SessionBusy) {
-            Ok(())
-        } else {
-            broken("repeat", format!("{told:?} for {ask:?}: {book:?}"))
+        self.boxes.hush(&session);
+        self.wakes.hush_arrived(&session);
+    }
+
+    /// The session of a wake.
+    pub(super) fn woken_by(&self, run: &RunId) -> Option<SessionId> {
+        if let Some((session, _)) = self.wakes.waiting.get(run) {
+            return Some(session.clone());
         }
+        let book = self.runs.get(run)?;
+        (book.kind == RunKind::Wake).then(|| book.ask.session.clone())
     }
 
-    /// A wake is due later: when runs have ended, or a moment after the last one.
-    fn may_wait(&self, now: Now, ask: &WakeAsk, waits: bool, at: Option<Wall>) -> bool {
-        let pause = clients::wake_policy(&ask.session).min_interval_ms;
-        let latest = Wall(now.wall.0 + i64::try_from(pause).unwrap());
-        match at {
-            None => waits,
-            Some(at) => !waits && at > now.wall && at <= latest,
+    /// What waits on disk is no run yet, and was not asked for before a cancel of its session.
+    pub(super) fn waiting_is_right(&mut self, store: &mut dyn Store) -> Kept {
+        let covered = std::mem::take(&mut self.wakes.covered);
+        if self.wakes.waiting.is_empty() {
+            return Ok(());
         }
-    }
-
-    /// Whether that reason can be why a wake came to nothing.
-    fn may_skip(&self, now: Now, ask: &WakeAsk, skip: Skip, at: Option<Wall>) -> bool {
-        let session = &ask.session;
-        let lane = self.lanes.get(session);
-        let closes =
-            |target: &Option<Target>| matches!(target, Some(Target::Session(id)) if id == session);
-        let mut stops = self.stops.iter();
-        let was_closed =
-            stops.any(|stop| stop.reason == Reason::SessionClosed && closes(&stop.target));
-        let timeless = at.is_none();
-        match skip {
-            Skip::SessionClosed => timeless && was_closed,
-            Skip::SessionDormant => timeless && lane.is_none_or(|lane| !lane.opened),
-            Skip::NothingPending => timeless && ask.only_if_pending && !self.surely_free(session),
-            // Its agent's processes may be about to go.
-            Skip::SessionBusy => {
-                let idle = self.is_idle(session) && !was_closed;
-                timeless && ask.if_busy == WakeBusy::Skip && !idle
+        for wake in store.snapshot().expect("it can be read").scheduled {
+            let run = &wake.run;
+            if store.run(run).expect("it can be read").is_some() {
+                return broken("due-once", format!("{run} waits, and is a run"));
             }
-            Skip::BudgetExhausted => {
-                let waiting = self.runs.values().filter(|book| waits_in(book, session));
-                let most = self.boxes.woken_at_most(session);
-                let spent = most.is_none_or(|most| {
-                    most as usize + waiting.count() >= clients::budget(session) as usize
-                });
-                timeless && spent
-            }
-            Skip::CoolingDown => {
-                let pause = self.longest_pause;
-                let recent = self.wakes.accepted.get(session).into_iter().flatten();
-                let recent = recent.filter(|at| (now.mono.since_ms(**at) as i64) < pause);
-                let soon = |at: Wall| at.0 > now.wall.0 && at.0 - now.wall.0 <= self.longest_pause;
-                at.is_some_and(soon) && recent.count() as u64 >= self.burst
-            }
-        }
-    }
-
-    /// Whether a wake that is due can't come to a run.
-    fn must_skip(&self, ask: &WakeAsk, decided: u64, now: Mono) -> bool {
-        let session = &ask.session;
-        let nothing = ask.only_if_pending && !self.boxes.may_be_free(session, decided, now);
-        let lane = self.lanes.get(session);
-        let sure = |run: &RunId| self.runs.get(run).is_some_and(|book| !book.maybe);
-        let busy = lane.is_some_and(|lane| lane.under_way.is_some() || lane.queue.iter().any(sure));
-        nothing || busy && ask.if_busy == WakeBusy::Skip
-    }
-
-    /// Whether a wake can have joined this one: of its session and key, and not started.
-    fn may_join(&self, run: &RunId, ask: &WakeAsk) -> bool {
-        let session = &ask.session;
-        let book = self.runs.get(run);
-        let waits = book.is_none_or(|book| waits_in(book, session));
-        let key = match self.wakes.known.get(run) {
-            Some((of, key)) => of == session && *key == ask.key,
-            // The engine made it for the inbox.
-            None => ask.key.is_none() && book.is_some(),
-        };
-        waits && (key || self.wakes.lost.contains(run))
-    }
-
-    /// Whether nothing keeps a run of this session from starting.
-    fn would_start(&self, session: &SessionId) -> bool {
-        let closes =
-            |target: &Option<Target>| matches!(target, Some(Target::Session(id)) if id == session);
-        let mut stops = self.stops.iter();
-        let closed = stops.any(|stop| stop.reason == Reason::SessionClosed && closes(&stop.target));
-        !closed && self.is_idle(session) && self.under_way < self.limit
-    }
-
-    /// What was said to have started has; what was said to be queued had not.
-    pub(super) fn wakes_stand(&mut self) -> Kept {
-        for (run, status, decided) in std::mem::take(&mut self.wakes.told) {
-            // A purge took it away.
-            let Some(book) = self.runs.get(&run) else {
-                continue;
-            };
-            let began = book.begun_at == Some(decided);
-            let fits = match status {
-                // Nothing was left for it.
-                WakeStatus::Started => began || book.begun_at.is_none() && book.end.is_some(),
-                WakeStatus::Queued => !began,
-                WakeStatus::Coalesced | WakeStatus::Scheduled | WakeStatus::Skipped(_) => true,
-            };
-            if !fits {
-                return broken("woken", format!("{run} is {status:?}: {book:?}"));
+            let asked = self.wakes.waiting.get(run).map(|(_, at)| at);
+            let cancelled = covered.get(&wake.session);
+            if asked.is_some_and(|asked| cancelled.is_some_and(|at| asked < at)) {
+                return broken("cancel-covers", format!("{run} waits on"));
             }
         }
         Ok(())
     }
-
-    /// What a drain tells of the rest of an inbox: what another could take now, and what others hold.
-    pub(super) fn counted(&self, before: Counts, told: &Delivery) -> Kept {
-        // Of a purge that was asked for nobody knows when it takes what away.
-        if !self.purging.is_empty() {
-            return Ok(());
-        }
-        let all = told.remaining + told.leased + told.entries.len() as u64;
-        // What a newer one took the place of is told with that one.
-        let replaces = clients::keeps_latest(&told.session);
-        let all_there = all == before.owed || replaces && all < before.owed;
-        let leased = before.held..=before.held + before.returned;
-        if all_there && leased.contains(&told.leased) && (!told.more || told.remaining > 0) {
-            return Ok(());
-        }
-        broken("counts", format!("{told:?}, and before that {before:?}"))
-    }
-
-    fn surely_free(&self, session: &SessionId) -> bool {
-        let sure = self.purging.is_empty() && !clients::keeps_latest(session);
-        sure && self.boxes.any_free(session)
-    }
-}
-
-/// Whether this is a wake that is queued in that session.
-fn waits_in(book: &Book, session: &SessionId) -> bool {
-    book.kind == RunKind::Wake && book.spot == Spot::Queued && book.ask.session == *session
 }

@@ -10,6 +10,7 @@ pub enum Lie {
     WaitTellsALaterState,
     RemainingCountsTheTaken,
     LeasedCountsItsOwn,
+    LockedLooksEmpty,
     SaysThatItStarted,
     SaysThatItIsQueued,
     SkipsForOneReason,
@@ -60,7 +61,7 @@ impl Lie {
             Answer::WaitedFor { state, .. } if self == Self::WaitTellsALaterState => {
                 *state = Some(SessionState::Starting);
             }
-            Answer::Delivered(told) => self.count_twice(told),
+            Answer::Delivered(told) => self.miscount(told),
             Answer::Woken {
                 status, retry_at, ..
             } => match (self, &*status) {
@@ -81,12 +82,13 @@ impl Lie {
         }
     }
 
-    /// What the drain has just taken is counted with the rest.
-    fn count_twice(self, told: &mut Delivery) {
+    /// What the drain has just taken is counted with the rest, or what others hold is not.
+    fn miscount(self, told: &mut Delivery) {
         let taken = told.entries.len() as u64;
         match self {
             Self::RemainingCountsTheTaken => told.remaining += taken,
             Self::LeasedCountsItsOwn => told.leased += taken,
+            Self::LockedLooksEmpty => told.leased = 0,
             _ => {}
         }
     }

@@ -1,5 +1,7 @@
 //! Inboxes, what was handed out of them, and the dead letters.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::errors::Got;
@@ -70,6 +72,23 @@ pub(in super::super) fn delivery(
         };
         runs.push(DeliveredRun { run, no, settled });
     }
+    Ok(Some((session, runs)))
+}
+
+pub(in super::super) fn still_delivered(
+    db: &Connection,
+    id: &DeliveryId,
+) -> Got<Option<(SessionId, Vec<DeliveredRun>)>> {
+    let Some((session, mut runs)) = delivery(db, id, &|_, _| false)? else {
+        return Ok(None);
+    };
+    let sql = "SELECT entries FROM deliveries INDEXED BY deliveries_session \
+        WHERE session = ?1 AND number > (SELECT number FROM deliveries WHERE id = ?2)";
+    let later = all(db, sql, params![session.as_str(), id], |columns| {
+        columns.parse_some(json::entries_of)
+    })?;
+    let again: BTreeSet<EventNo> = later.into_iter().flatten().map(|(no, _)| no).collect();
+    runs.retain(|one| !again.contains(&one.no));
     Ok(Some((session, runs)))
 }
 

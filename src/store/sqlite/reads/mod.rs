@@ -15,8 +15,8 @@ use crate::domain::{EventNo, Seq, Session, SessionId};
 use crate::engine::Snapshot;
 
 pub(super) use events::events;
-pub(super) use inbox::{dead_letter, dead_letters, delivery, inbox, is_named};
-pub(super) use runs::{completion, completions, joined, prompt, run, runs};
+pub(super) use inbox::{dead_letter, dead_letters, delivery, inbox, is_named, still_delivered};
+pub(super) use runs::{any_joined, completion, completions, joined, prompt, run, runs};
 
 /// Longest chain of parents that is followed: a guard against circles that are larger than any use.
 const MAX_ANCESTORS: usize = 10_000;
@@ -91,6 +91,7 @@ pub(super) fn snapshot(db: &Connection) -> Got<Snapshot> {
         inboxes,
         scheduled,
         purged,
+        hold_delivered_ms: None,
         seed: 0,
     })
 }

@@ -67,6 +67,12 @@ pub(super) fn completed(db: &Connection, columns: &mut Columns<'_, '_>) -> Got<O
     Ok(completion)
 }
 
+/// Whether any wake joined another.
+pub(in super::super) fn any_joined(db: &Connection) -> Got<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM joined_wakes)";
+    Ok(db.query_row(sql, [], |row| row.get(0))?)
+}
+
 /// The run that a wake of this id went into; what that one joined in turn is followed.
 pub(in super::super) fn joined(db: &Connection, id: &RunId) -> Got<Option<RunId>> {
     let sql = "SELECT into_run FROM joined_wakes WHERE run_id = ?";

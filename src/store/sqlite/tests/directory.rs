@@ -1,8 +1,10 @@
 //! Whose directory it is, and who may use it.
 
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::store::{Hold, Holder};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o777
@@ -105,6 +107,75 @@ fn a_second_owner_is_told_who_the_first_is_until_that_one_is_gone() {
     };
     assert_eq!(store_in(directory.path()).unwrap_err(), expected);
     drop(first);
+    store_in(directory.path()).unwrap();
+}
+
+#[test]
+fn the_holder_is_recorded_and_its_socket_as_soon_as_it_listens() {
+    let directory = temporary();
+    assert_eq!(Holder::read(directory.path()), Ok(None));
+    let hold = Hold::take(directory.path()).unwrap();
+    let holder = Holder::read(directory.path()).unwrap().unwrap();
+    assert_eq!((holder.pid, holder.socket), (std::process::id(), None));
+    assert_eq!(holder.start > 0, cfg!(target_os = "linux"));
+    hold.record(Path::new("/run/user/1000/long.sock")).unwrap();
+    hold.record(Path::new("/s/owner.sock")).unwrap();
+    let listening = Holder::read(directory.path()).unwrap().unwrap();
+    assert_eq!(listening.start, holder.start);
+    assert_eq!(listening.socket.as_deref(), Some("/s/owner.sock".as_ref()));
+    assert!(hold.record(Path::new("/s\n/owner.sock")).is_err());
+    // What opens the store, and what fails to hold it, leaves the record as it is.
+    let store = SqliteStore::open_held(hold, Durability::Relaxed).unwrap();
+    assert!(store_in(directory.path()).is_err());
+    assert_eq!(Holder::read(directory.path()), Ok(Some(listening)));
+    drop(store);
+}
+
+#[test]
+fn a_record_is_read_whole_or_not_at_all_while_it_is_written() {
+    let directory = temporary();
+    let path = directory.path();
+    let sockets = ["/s/owner.sock", "/run/user/1000/turnlane-0123456789.sock"];
+    let stop = AtomicBool::new(false);
+    drop(Hold::take(path).unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0..500 {
+                let hold = Hold::take(path).unwrap();
+                hold.record(sockets[turn % 2].as_ref()).unwrap();
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        while !stop.load(Ordering::Relaxed) {
+            let Some(holder) = Holder::read(path).unwrap() else {
+                continue;
+            };
+            assert_eq!(holder.pid, std::process::id());
+            let socket = holder.socket.map(|socket| socket.display().to_string());
+            assert!(socket.is_none_or(|socket| sockets.contains(&&*socket)));
+        }
+    });
+}
+
+#[test]
+fn a_record_that_others_can_write_names_nobody_to_be_killed() {
+    let directory = temporary();
+    let lock = directory.path().join("owner.lock");
+    fs::write(&lock, "4711\n1\n").unwrap();
+    chmod(&lock, 0o602);
+    let error = Holder::read(directory.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+}
+
+#[test]
+fn whoever_keeps_a_directory_held_can_outlive_its_store() {
+    let directory = temporary();
+    let hold = Hold::take(directory.path()).unwrap();
+    let kept = hold.keep();
+    drop(SqliteStore::open_held(hold, Durability::Relaxed).unwrap());
+    let error = store_in(directory.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
+    drop(kept);
     store_in(directory.path()).unwrap();
 }
 

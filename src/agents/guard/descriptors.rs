@@ -1,0 +1,58 @@
+//! How many descriptors may be open: many in this process, and in agents as many as in whoever started us.
+//!
+//! A process that serves a thousand clients needs more than the usual 1,024. A program that waits with `select` breaks where a
+//! descriptor has a number above that, so the higher limit is not handed down.
+
+use std::ffi::OsStr;
+use std::sync::OnceLock;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What is asked for, if the system allows as much.
+const WANTED: u64 = 65_536;
+/// The word for no limit.
+const UNLIMITED: &str = "unlimited";
+
+/// The limit before it was raised first. It belongs to the process.
+static INHERITED: OnceLock<Option<u64>> = OnceLock::new();
+
+/// Raises the limit of open descriptors as far as the system allows and we could need; agents keep that of before. The limit from
+/// here on.
+pub fn raise() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    INHERITED.get_or_init(|| current);
+    let wanted = maximum.map_or(WANTED, |maximum| maximum.min(WANTED));
+    let now = current.unwrap_or(u64::MAX);
+    let raised = Rlimit {
+        current: Some(wanted),
+        maximum,
+    };
+    if now >= wanted || setrlimit(Resource::Nofile, raised).is_err() {
+        return now;
+    }
+    wanted
+}
+
+/// What a guard is told of its agent's limit: nothing where ours was never raised.
+pub(super) fn for_agents() -> String {
+    match INHERITED.get() {
+        None => String::new(),
+        Some(None) => UNLIMITED.to_owned(),
+        Some(Some(limit)) => limit.to_string(),
+    }
+}
+
+/// Sets this process's limit, which its children inherit, to what its guard was told.
+pub(super) fn give_back(told: &OsStr) {
+    let current = match told.to_str() {
+        Some(UNLIMITED) => None,
+        Some(limit) => match limit.parse() {
+            Ok(limit) => Some(limit),
+            Err(_) => return,
+        },
+        None => return,
+    };
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // One that was lowered meanwhile by somebody else stays.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+}

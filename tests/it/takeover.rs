@@ -1,0 +1,376 @@
+//! The owner of a store dies, or falls silent: whoever is attached goes on, and its client hardly notices.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{HARD_LIMIT, Sidecar, World, command_line, list, lives, number, signal, text};
+
+fn begun(mut sidecar: Sidecar, role: &str) -> Sidecar {
+    let hello = sidecar.ok("initialize", json!({}));
+    assert_eq!(hello["role"], role, "{hello}");
+    sidecar.ok("subscribe", json!({"sessions": "all"}));
+    sidecar
+}
+
+fn two(world: &World) -> (Sidecar, Sidecar) {
+    (
+        begun(world.start(), "owner"),
+        begun(world.start(), "attached"),
+    )
+}
+
+/// Asks until an owner answers.
+fn persist(client: &mut Sidecar, method: &str, params: &Value) -> Value {
+    let until = Instant::now() + HARD_LIMIT;
+    loop {
+        match client.call(method, params.clone()) {
+            Ok(answer) => return answer,
+            Err(refusal) => {
+                assert_eq!(refusal.kind(), "ownerLost", "{refusal:?}");
+                assert!(Instant::now() < until);
+            }
+        }
+    }
+}
+
+#[test]
+fn after_the_owners_death_the_other_owns_and_everything_goes_on() {
+    let world = World::new();
+    let (mut one, mut two) = two(&world);
+    two.ok(
+        "session/open",
+        json!({"sessionId": "s", "agent": "script", "env": {"A": "1"}}),
+    );
+    let a = two.hold("s", "a");
+    let (b, c) = (two.prompt("s", "say b"), two.prompt("s", "say c"));
+    let waits = two.send("run/wait", json!({"runId": c}));
+    one.ok("run/get", json!({"runId": c}));
+    let killed = Instant::now();
+    one.kill9();
+    let refusal = two.answer(&waits).unwrap_err();
+    assert_eq!(refusal.kind(), "ownerLost", "{refusal:?}");
+    // Its sessions are open again, with the variables that only its own process knew.
+    assert_eq!(two.ended(&a, "interrupted")["sessionId"], "s");
+    two.ended(&b, "completed");
+    two.ended(&c, "completed");
+    assert!(
+        killed.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        killed.elapsed()
+    );
+    assert_eq!(two.completion_order(), [a, b, c]);
+    let stats = two.ok("stats", json!({}));
+    assert_eq!(
+        (&stats["role"], number(&stats["ownerPid"])),
+        (&json!("owner"), u64::from(two.pid()))
+    );
+    let d = two.prompt("s", "say d");
+    two.ended(&d, "completed");
+    two.leave();
+}
+
+#[test]
+fn a_stop_that_was_recorded_before_the_owners_death_decides() {
+    let world = World::new();
+    let (one, mut two) = two(&world);
+    two.open("s", "script");
+    let a = two.prompt("s", "ignore-cancel\nsay at a\nhold a");
+    two.said_by(&a, "at a");
+    two.ok("cancel", json!({"runId": a}));
+    one.kill9();
+    assert_eq!(two.ended(&a, "cancelled")["reason"], "client");
+    two.leave();
+}
+
+#[test]
+fn a_request_that_was_lost_names_its_run_so_that_it_can_be_repeated() {
+    let world = World::new();
+    let (one, mut two) = two(&world);
+    two.open("s", "script");
+    one.signal(Signal::STOP);
+    let (a, b) = (
+        two.send("prompt", json!({"sessionId": "s", "prompt": "say a"})),
+        two.send(
+            "prompt",
+            json!({"sessionId": "s", "prompt": "say b", "runId": "b"}),
+        ),
+    );
+    one.kill9();
+    let lost: Vec<String> = [&a, &b]
+        .into_iter()
+        .map(|id| {
+            let refusal = two.answer(id).unwrap_err();
+            assert_eq!(refusal.kind(), "ownerLost", "{refusal:?}");
+            text(&refusal.data["runId"]).to_owned()
+        })
+        .collect();
+    assert_eq!(lost[1], "b");
+    for (run, prompt) in lost.iter().zip(["say a", "say b"]) {
+        for _ in 0..2 {
+            let again = persist(
+                &mut two,
+                "prompt",
+                &json!({"sessionId": "s", "prompt": prompt, "runId": run}),
+            );
+            assert_eq!(again["runId"], run.as_str());
+        }
+        two.ended(run, "completed");
+    }
+    assert_eq!(two.completion_order(), lost);
+    two.leave();
+}
+
+#[test]
+fn a_lease_survives_while_its_client_is_attached_again() {
+    let world = World::new();
+    let (mut one, mut two) = two(&world);
+    two.open("parent", "script");
+    one.open("parent", "script");
+    for child in ["x", "y"] {
+        two.ok(
+            "session/open",
+            json!({"sessionId": child, "agent": "script", "parent": "parent"}),
+        );
+        let run = two.prompt(child, "say done");
+        two.ended(&run, "completed");
+    }
+    let mine = two.ok("drain", json!({"sessionId": "parent", "max": 1}));
+    let others = one.ok("drain", json!({"sessionId": "parent", "max": 1}));
+    assert_eq!(
+        (
+            list(&mine["completions"]).len(),
+            list(&others["completions"]).len()
+        ),
+        (1, 1)
+    );
+    one.kill9();
+    // What the dead client had is offered again; what this one has is not.
+    let again = persist(
+        &mut two,
+        "drain",
+        &json!({"sessionId": "parent", "waitMs": 20_000}),
+    );
+    let runs: Vec<&Value> = (list(&again["completions"]).iter())
+        .map(|it| &it["runId"])
+        .collect();
+    assert_eq!(runs, [&others["completions"][0]["runId"]], "{again}");
+    assert_eq!(again["completions"][0]["attempt"], 2, "{again}");
+    for delivery in [&mine, &again] {
+        let acked = two.ok("drain/ack", json!({"deliveryId": delivery["deliveryId"]}));
+        assert_eq!(list(&acked["settled"]).len(), 1, "{acked}");
+    }
+    two.leave();
+}
+
+#[test]
+fn the_latest_opening_decides_which_variables_a_session_has_also_after_a_takeover() {
+    let world = World::new();
+    let (one, mut two) = two(&world);
+    let mut three = begun(world.start(), "attached");
+    let open =
+        |name: &str, value: &str| json!({"sessionId": name, "agent": "sh", "env": {"WHO": value}});
+    for round in 0..5 {
+        let session = format!("s{round}");
+        two.ok("session/open", open(&session, "early"));
+        three.ok("session/open", open(&session, "late"));
+    }
+    one.kill9();
+    // Both are attached again.
+    persist(&mut two, "agent/list", &json!({}));
+    persist(&mut three, "agent/list", &json!({}));
+    for round in 0..5 {
+        let params = json!({"sessionId": format!("s{round}"), "prompt": "echo $WHO", "runId": format!("r{round}")});
+        persist(&mut two, "prompt", &params);
+        assert_eq!(
+            two.ended(&format!("r{round}"), "completed")["text"],
+            "late\n"
+        );
+    }
+    // Whoever holds the store stays for the other.
+    let owner = number(&two.ok("stats", json!({}))["ownerPid"]);
+    if owner == u64::from(two.pid()) {
+        std::mem::swap(&mut two, &mut three);
+    }
+    two.leave();
+    three.leave();
+}
+
+#[test]
+fn what_was_given_back_of_a_delivery_is_not_held_after_a_takeover() {
+    let world = World::new();
+    let (one, mut two) = two(&world);
+    two.open("parent", "script");
+    two.ok(
+        "session/open",
+        json!({"sessionId": "x", "agent": "script", "parent": "parent"}),
+    );
+    for run in ["kept", "returned", "settled"] {
+        let params = json!({"sessionId": "x", "prompt": "say done", "runId": run});
+        two.ok("prompt", params);
+        two.ended(run, "completed");
+    }
+    let taken = two.ok("drain", json!({"sessionId": "parent"}));
+    let delivery = &taken["deliveryId"];
+    two.ok(
+        "drain/release",
+        json!({"deliveryId": delivery, "runIds": ["returned"]}),
+    );
+    two.ok(
+        "drain/ack",
+        json!({"deliveryId": delivery, "runIds": ["settled"]}),
+    );
+    one.kill9();
+    let again = persist(
+        &mut two,
+        "drain",
+        &json!({"sessionId": "parent", "waitMs": 20_000}),
+    );
+    let runs: Vec<&Value> = (list(&again["completions"]).iter())
+        .map(|it| &it["runId"])
+        .collect();
+    assert_eq!(runs, [&json!("returned")], "{again}");
+    let counts = (number(&again["remaining"]), number(&again["leased"]));
+    assert_eq!(counts, (0, 1), "{again}");
+    two.leave();
+}
+
+#[test]
+fn three_race_for_a_dead_owners_store_and_one_gets_it() {
+    let world = World::new();
+    let (mut one, two) = two(&world);
+    let mut clients = vec![
+        two,
+        begun(world.start(), "attached"),
+        begun(world.start(), "attached"),
+    ];
+    one.open("s", "script");
+    for round in 0..5 {
+        let run = clients[0].prompt("s", &format!("say {round}"));
+        for client in &clients {
+            client.ended(&run, "completed");
+        }
+    }
+    one.kill9();
+    let mut owners = Vec::new();
+    for client in &mut clients {
+        owners.push(number(&persist(client, "stats", &json!({}))["ownerPid"]));
+    }
+    assert!(owners.iter().all(|owner| *owner == owners[0]), "{owners:?}");
+    assert!(
+        clients
+            .iter()
+            .any(|client| u64::from(client.pid()) == owners[0])
+    );
+    let run = text(
+        &persist(
+            &mut clients[0],
+            "prompt",
+            &json!({"sessionId": "s", "prompt": "say on", "runId": "on"}),
+        )["runId"],
+    )
+    .to_owned();
+    for client in &clients {
+        client.ended(&run, "completed");
+        assert_eq!(client.completion_order().len(), 6);
+    }
+    // The new owner's client leaves: its process stays for the others.
+    let new = clients
+        .iter()
+        .position(|client| u64::from(client.pid()) == owners[0]);
+    let mut new = clients.remove(new.unwrap());
+    new.close_stdin();
+    new.wait_closed();
+    assert!(lives(new.pid()));
+    for client in clients {
+        client.leave();
+    }
+    assert_eq!(new.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn an_owner_that_is_silent_for_too_long_is_ended_and_one_that_comes_back_in_time_is_not() {
+    let world = World::configured("[limits]\nowner_timeout_ms = 1500\n");
+    let (one, mut two) = two(&world);
+    two.open("s", "script");
+    one.signal(Signal::STOP);
+    let id = two.send(
+        "prompt",
+        json!({"sessionId": "s", "prompt": "say a", "runId": "a"}),
+    );
+    std::thread::sleep(Duration::from_millis(500));
+    one.signal(Signal::CONT);
+    two.answer(&id).unwrap();
+    two.ended("a", "completed");
+    assert!(lives(one.pid()));
+    one.signal(Signal::STOP);
+    let stopped = Instant::now();
+    let id = two.send(
+        "prompt",
+        json!({"sessionId": "s", "prompt": "say b", "runId": "b"}),
+    );
+    let refusal = two.answer(&id).unwrap_err();
+    assert_eq!(refusal.kind(), "ownerLost", "{refusal:?}");
+    assert!(
+        stopped.elapsed() >= Duration::from_millis(1400),
+        "{:?}",
+        stopped.elapsed()
+    );
+    assert!(!lives(one.pid()));
+    let again = persist(
+        &mut two,
+        "prompt",
+        &json!({"sessionId": "s", "prompt": "say b", "runId": "b"}),
+    );
+    assert_eq!(again["runId"], "b");
+    two.ended("b", "completed");
+    assert_eq!(two.completion_order(), ["a", "b"]);
+    two.leave();
+}
+
+#[test]
+fn a_stop_that_meets_a_silent_owner_stops_whoever_takes_its_place() {
+    let world = World::configured("[limits]\nowner_timeout_ms = 1000\n");
+    let (one, mut two) = two(&world);
+    one.signal(Signal::STOP);
+    let stopped = world.run(&["stop"]);
+    assert_eq!(stopped.code(), 0, "{}", stopped.err);
+    two.wait_exit();
+    assert!(!lives(one.pid()));
+    assert_eq!(world.processes_but(&[]), [0; 0]);
+    let mut next = begun(world.start(), "owner");
+    next.open("s", "script");
+    next.leave();
+}
+
+#[test]
+fn a_stop_ends_a_silent_owner_to_which_nobody_is_attached() {
+    let world = World::configured("[limits]\nowner_timeout_ms = 1000\n");
+    let one = begun(world.start(), "owner");
+    one.signal(Signal::STOP);
+    let stopped = world.run(&["stop"]);
+    assert_eq!(stopped.code(), 0, "{}", stopped.err);
+    assert!(!lives(one.pid()));
+}
+
+#[test]
+fn a_guard_that_somebody_has_stopped_does_not_keep_a_new_owner_waiting() {
+    let world = World::new();
+    let (one, mut two) = two(&world);
+    two.open("s", "script");
+    let a = two.hold("s", "a");
+    let others = world.processes_but(&[one.pid(), two.pid()]);
+    let guards = others
+        .iter()
+        .filter(|pid| command_line(**pid).contains("__guard"));
+    let guards: Vec<&u32> = guards.collect();
+    assert!(!guards.is_empty());
+    for guard in &guards {
+        signal(**guard, Signal::STOP);
+    }
+    one.kill9();
+    two.ended(&a, "interrupted");
+    assert!(guards.iter().all(|guard| !lives(**guard)));
+    two.leave();
+}
