@@ -361,6 +361,29 @@ pub struct OpenAsk {
     pub cancel_recovered: bool,
 }
 
+impl OpenAsk {
+    /// To open a session and to change nothing of it.
+    pub fn bare(session: SessionId, default_cwd: Arc<str>) -> Self {
+        Self {
+            session,
+            agent: None,
+            traits: None,
+            cwd: None,
+            default_cwd,
+            env_names: None,
+            parent: None,
+            ancestors: Vec::new(),
+            title: None,
+            timeout_ms: None,
+            permissions: None,
+            keep: None,
+            wake: None,
+            heartbeat: None,
+            cancel_recovered: false,
+        }
+    }
+}
+
 /// What an agent reports of its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {

@@ -116,9 +116,16 @@ impl Core {
             } => {
                 self.crew.order(&session, Order::Permit { request, option });
             }
-            Act::Release { session, forget } => self.crew.release(&session, forget),
+            Act::Release { session, forget } => self.release(&session, forget),
         }
         Ok(())
+    }
+
+    fn release(&mut self, session: &SessionId, forget: bool) {
+        if forget {
+            self.transient.remove(session);
+        }
+        self.crew.release(session, forget);
     }
 
     fn run_changed(&mut self, changed: RunChanged) {

@@ -388,21 +388,9 @@ impl Core {
     fn open_by_default(&self, home: &Home, session: SessionId, name: Arc<str>) -> OpenAsk {
         let agent = AgentRef::Named(name);
         OpenAsk {
-            session,
             traits: self.traits(&agent),
             agent: Some(agent),
-            cwd: None,
-            default_cwd: home.cwd.clone(),
-            env_names: None,
-            parent: None,
-            ancestors: Vec::new(),
-            title: None,
-            timeout_ms: None,
-            permissions: None,
-            keep: None,
-            wake: None,
-            heartbeat: None,
-            cancel_recovered: false,
+            ..OpenAsk::bare(session, home.cwd.clone())
         }
     }
 

@@ -138,21 +138,9 @@ impl Core {
         let names = env.session.keys().chain(env.agent.keys());
         let names = names.map(|name| Arc::from(name.as_str())).collect();
         let ask = OpenAsk {
-            session: session.clone(),
             traits: self.traits(&view.session.agent),
-            agent: None,
-            cwd: None,
-            default_cwd: home.cwd.clone(),
             env_names: given.then_some(names),
-            parent: None,
-            ancestors: Vec::new(),
-            title: None,
-            timeout_ms: None,
-            permissions: None,
-            keep: None,
-            wake: None,
-            heartbeat: None,
-            cancel_recovered: false,
+            ..OpenAsk::bare(session.clone(), home.cwd.clone())
         };
         self.crew.set_env(&session, env);
         let ask = Ask::Open(Box::new(ask));
