@@ -406,6 +406,14 @@ impl Stuck {
         if self.so_long < limit {
             return Ok(());
         }
+        if let Some(socket) = holder.socket.as_ref().filter(|path| !path.exists()) {
+            // It may be well: somebody has removed what we could ask it with.
+            return Err(StoreError::Unavailable(format!(
+                "process {pid} holds the store, and its socket {} is gone: end it (`kill {pid}`)",
+                socket.display(),
+                pid = holder.pid
+            )));
+        }
         tracing::warn!(
             "process {} holds the store and can't be reached: it is ended",
             holder.pid

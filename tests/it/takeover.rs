@@ -1,11 +1,16 @@
 //! The owner of a store dies, or falls silent: whoever is attached goes on, and its client hardly notices.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{HARD_LIMIT, Sidecar, World, command_line, list, lives, number, signal, text};
+use crate::harness::{
+    HARD_LIMIT, Sidecar, World, command_line, is_root, list, lives, number, signal, text,
+};
+
+use crate::programs;
 
 fn begun(mut sidecar: Sidecar, role: &str) -> Sidecar {
     let hello = sidecar.ok("initialize", json!({}));
@@ -373,4 +378,49 @@ fn a_guard_that_somebody_has_stopped_does_not_keep_a_new_owner_waiting() {
     two.ended(&a, "interrupted");
     assert!(guards.iter().all(|guard| !lives(**guard)));
     two.leave();
+}
+
+#[test]
+fn an_owner_whose_socket_somebody_removed_is_named_and_not_ended() {
+    let world = World::configured("[limits]\nowner_timeout_ms = 300\n");
+    let mut one = begun(world.start(), "owner");
+    std::fs::remove_file(world.store().join("owner.sock")).unwrap();
+    let refused = world.run(&["sessions"]);
+    assert_eq!(refused.code(), 1, "{}", refused.err);
+    for word in ["storeUnavailable", "owner.sock", &one.pid().to_string()] {
+        assert!(refused.err.contains(word), "{}", refused.err);
+    }
+    assert_eq!(number(&one.ok("stats", json!({}))["clients"]), 1);
+    one.leave();
+}
+
+#[test]
+fn an_owner_in_another_container_lets_us_in_and_is_not_taken_for_us() {
+    if !is_root() || !programs::has("unshare") {
+        return;
+    }
+    let world = World::new();
+    let inside = |world: &World| {
+        let plain = world.turnlane(&[]);
+        let mut command = world.program("unshare");
+        command.args(["--pid", "--fork", "--kill-child"]);
+        command.arg(plain.get_program()).args(plain.get_args());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Sidecar::spawn(world, command)
+    };
+    let one = begun(inside(&world), "owner");
+    let mut two = begun(world.start(), "attached");
+    // Its number may be the owner's there.
+    let three = begun(inside(&world), "attached");
+    two.open("s", "script");
+    let run = two.prompt("s", "say hello");
+    for client in [&one, &two, &three] {
+        client.ended(&run, "completed");
+    }
+    three.leave();
+    two.leave();
+    one.leave();
 }
