@@ -49,6 +49,7 @@ fn serve(ready: Ready, run: &Run, prompt: &str) -> Result<ExitCode, Failed> {
         quiet: false,
         unfinished: false,
     };
+    let mut said = false;
     let status = match one.accept(client, prompt) {
         Ok(Some(ended)) => ended,
         Ok(None) => one.follow(client),
@@ -57,6 +58,7 @@ fn serve(ready: Ready, run: &Run, prompt: &str) -> Result<ExitCode, Failed> {
                 let _ = one.print(format!("{}\n", refused.to_json()).as_bytes(), false);
             }
             say(&refused.message);
+            said = true;
             ExitCode::from(if refused.code == INVALID_PARAMS {
                 USAGE
             } else {
@@ -68,8 +70,11 @@ fn serve(ready: Ready, run: &Run, prompt: &str) -> Result<ExitCode, Failed> {
         // An end of the session that does not come is bounded by our leave.
         let _ = client.ask("session/close", &json!({"sessionId": one.session}));
     }
-    inside.leave()?;
-    Ok(status)
+    match inside.leave() {
+        // Why is known by then.
+        Err(error) if !said => Err(error.into()),
+        Ok(()) | Err(_) => Ok(status),
+    }
 }
 
 /// One run and its way to the exit status.

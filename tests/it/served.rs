@@ -1,6 +1,7 @@
 //! One-shot commands and the process behind them: found, or started and gone again when nobody needs it.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -278,4 +279,41 @@ fn runs_can_be_followed() {
     signal(follow.id(), Signal::INT);
     assert_eq!(follow.wait().unwrap().code(), Some(130));
     sidecar.leave();
+}
+
+#[test]
+fn a_wait_for_a_run_that_a_stop_ends_exits_as_the_run_did() {
+    let world = World::new();
+    let detached = world.run(&["run", "--detach", "--", "sleep 1000"]);
+    assert_eq!(detached.code(), 0, "{}", detached.err);
+    let run = detached.text().trim().to_owned();
+    let mut client = world.start();
+    client.ok("subscribe", json!({"sessions": "all"}));
+    let waits = world.turnlane(&["wait", &run]).spawn().unwrap();
+    let until = Instant::now() + HARD_LIMIT;
+    while number(&client.ok("stats", json!({}))["waiting"]) == 0 {
+        assert!(Instant::now() < until);
+    }
+    assert_eq!(world.run(&["stop"]).code(), 0);
+    let waited = Finished::of(waits, b"");
+    assert_eq!(waited.code(), 130, "{}", waited.err);
+    assert!(
+        waited.text().contains("cancelled (shutdown)"),
+        "{}",
+        waited.text()
+    );
+    client.wait_exit();
+}
+
+#[test]
+fn what_is_wrong_with_a_store_is_said_once() {
+    let world = World::new();
+    std::fs::create_dir(world.store()).unwrap();
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(world.store(), open).unwrap();
+    for args in [&["sessions"][..], &["run", "--", "true"]] {
+        let refused = world.run(args);
+        assert_ne!(refused.code(), 0);
+        assert_eq!(refused.err.trim_end().lines().count(), 1, "{}", refused.err);
+    }
 }

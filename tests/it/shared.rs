@@ -135,8 +135,8 @@ fn goes(client: &mut Sidecar, how: &str) {
         "shutdown" => {
             let answer = client.ok("shutdown", json!({}));
             assert_eq!(
-                (&answer["completed"], &answer["cancelled"]),
-                (&json!(0), &json!(0)),
+                (&answer["completed"], &answer["cancelled"], &answer["left"]),
+                (&json!(0), &json!(0), &json!(0)),
                 "{answer}"
             );
             client.refused(

@@ -67,12 +67,14 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
             return fail(&asked, &out, &Trouble::Refused(refused));
         }
     };
-    let status = match asked.run(&mut inside.client, &out) {
-        Ok(status) => status,
-        Err(trouble) => fail(&asked, &out, &trouble),
+    let (status, said) = match asked.run(&mut inside.client, &out) {
+        Ok(status) => (status, false),
+        Err(trouble) => (fail(&asked, &out, &trouble), true),
     };
     match inside.leave() {
         Ok(()) => status,
+        // Why is known by then.
+        Err(_) if said => status,
         Err(error) => fail(&asked, &out, &Trouble::Refused(no_store(&error))),
     }
 }
