@@ -5,16 +5,21 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
 use tokio::time::Instant;
 
+use super::family::Family;
 use super::live::{Live, Stat, Ticks, signal_group};
 
 /// Far beyond any run: a longer time would be past what a clock can count.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// How often it is looked whether the foreground of a held shell has ended.
+/// How often it is looked what has become of a cancel.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How many looks in a row must find the shell asleep before it counts as one that waits: one that has only just been interrupted may
+/// be asleep for a moment, or for long on a busy machine, but hardly whenever it is looked at.
+const ASLEEP: u32 = 3;
 
 /// The cancel of one run.
 pub(super) struct Cancel {
@@ -22,8 +27,14 @@ pub(super) struct Cancel {
     /// When the run began.
     since: Ticks,
     step: Step,
-    /// The process groups that were interrupted in the foreground.
+    /// The process groups that were interrupted.
     groups: Vec<Pid>,
+    /// Those that were pressed.
+    pressed: Vec<Pid>,
+    /// How many looks in a row found the shell asleep.
+    asleep: u32,
+    /// What it waits for out of sight was pressed.
+    found: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,13 +43,16 @@ enum Step {
     No,
     /// It was asked for when there was nothing to interrupt yet.
     Wanted,
-    /// The shell and the foreground were interrupted; at that time they are pressed.
-    Interrupted(Instant),
+    /// The shell and the foreground were interrupted; at the first time they are pressed. At the second it is looked at what came to the
+    /// foreground meanwhile.
+    Interrupted(Instant, Instant),
     /// The shell is held, since an interrupt would not stop its script; the foreground was interrupted, and is pressed at the first
     /// time, if it comes to that. At the second it is looked at again.
     Held(Option<Instant>, Instant),
-    /// All that can be asked was asked; what is left is the kill.
-    Pressed,
+    /// They were pressed. At that time it is looked at what came to the foreground meanwhile.
+    Pressed(Instant),
+    /// What is left is the kill.
+    Over,
 }
 
 impl Cancel {
@@ -48,6 +62,9 @@ impl Cancel {
             since: Ticks::now(),
             step: Step::No,
             groups: Vec::new(),
+            pressed: Vec::new(),
+            asleep: 0,
+            found: false,
         }
     }
 
@@ -86,55 +103,112 @@ impl Cancel {
             self.signal_foreground(group, Signal::INT);
             self.step = Step::Held(Some(press_at), now);
         } else {
-            // The shell comes first: it must know when the foreground ends.
-            live.signal(Signal::INT);
-            self.signal_foreground(group, Signal::INT);
-            self.step = Step::Interrupted(press_at);
+            self.interrupt(group, live);
+            self.step = Step::Interrupted(press_at, press_at.min(now + LOOK));
         }
     }
 
     /// When there is something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.step {
-            Step::No | Step::Wanted | Step::Pressed => None,
-            Step::Interrupted(at) | Step::Held(_, at) => Some(at),
+            Step::No | Step::Wanted | Step::Over => None,
+            Step::Interrupted(_, at) | Step::Held(_, at) | Step::Pressed(at) => Some(at),
         }
     }
 
     /// Does what is due. `reported`: the shell is on its way to its gate, and another interrupt would throw it off that.
     pub(super) fn tick(&mut self, now: Instant, live: &mut Live, reported: bool) {
+        if self.due().is_none_or(|at| at > now) {
+            return;
+        }
+        if live.killed {
+            self.step = Step::Over;
+            return;
+        }
+        let look_at = now + LOOK;
         match self.step {
-            Step::Interrupted(at) if at <= now && reported => {
-                self.step = Step::Interrupted(now + LOOK);
+            Step::Interrupted(press_at, _) if reported => {
+                self.step = Step::Interrupted(press_at, look_at);
             }
-            Step::Interrupted(at) if at <= now => {
-                self.step = Step::Pressed;
-                // What does not end at an interrupt: a nested shell, an interpreter that waits for input.
-                let group = live.foreground();
-                live.signal(Signal::INT);
-                self.signal_foreground(group, Signal::HUP);
-                // A shell that was interrupted while it started a pipeline waits for one that has no terminal any more.
-                if group.is_none() {
-                    for group in live.groups_since(self.since) {
-                        self.signal_foreground(Some(group), Signal::HUP);
-                    }
+            Step::Interrupted(press_at, _) if press_at > now => {
+                self.interrupt_late(live);
+                self.step = Step::Interrupted(press_at, press_at.min(look_at));
+            }
+            Step::Interrupted(..) => {
+                self.press(live.foreground(), live);
+                self.step = Step::Pressed(look_at);
+            }
+            Step::Pressed(_) => {
+                if !reported {
+                    self.press_late(live);
                 }
+                self.step = Step::Pressed(look_at);
             }
-            Step::Held(press_at, at) if at <= now => {
+            Step::Held(press_at, _) => {
                 let group = live.foreground();
                 if group.is_none_or(has_ended) {
                     live.kill();
-                    self.step = Step::Pressed;
+                    self.step = Step::Over;
                     return;
                 }
                 let press = press_at.is_some_and(|at| at <= now);
                 if press {
                     self.signal_foreground(group, Signal::HUP);
                 }
-                self.step = Step::Held(press_at.filter(|_| !press), now + LOOK);
+                self.step = Step::Held(press_at.filter(|_| !press), look_at);
             }
-            Step::No | Step::Wanted | Step::Interrupted(_) | Step::Held(..) | Step::Pressed => {}
+            Step::No | Step::Wanted | Step::Over => {}
         }
+    }
+
+    /// Interrupts the shell and the foreground. The shell comes first: it must know when the foreground ends.
+    fn interrupt(&mut self, group: Option<Pid>, live: &Live) {
+        live.signal(Signal::INT);
+        self.signal_foreground(group, Signal::INT);
+    }
+
+    /// Interrupts a program that was only being started when there was no foreground to interrupt: the shell waits for it. A clean-up
+    /// that zsh begins after an interrupt (`always`) is none.
+    fn interrupt_late(&mut self, live: &Live) {
+        let group = live.foreground();
+        let late = group.is_some() && self.groups.is_empty() && live.family != Family::Zsh;
+        // What nobody has read yet may be the report.
+        if late && !live.terminal.has_unread() {
+            self.interrupt(group, live);
+        }
+    }
+
+    /// Presses what does not end at an interrupt: a nested shell, an interpreter that waits for input.
+    fn press(&mut self, group: Option<Pid>, live: &Live) {
+        live.signal(Signal::INT);
+        self.signal_foreground(group, Signal::HUP);
+        self.pressed.retain(is_there);
+        self.pressed.extend(group);
+    }
+
+    /// Presses what was not there yet when it was time for that.
+    fn press_late(&mut self, live: &Live) {
+        if let Some(group) = live.foreground() {
+            if !self.pressed.contains(&group) && !live.terminal.has_unread() {
+                self.press(Some(group), live);
+            }
+        } else if !self.found && self.waits(live) {
+            // A shell that was interrupted while it started a pipeline waits for one that has no terminal any more.
+            self.found = true;
+            self.press(live.newest_group_since(self.since), live);
+        }
+    }
+
+    /// Whether the shell itself waits for something, and is not only kept from going on by a busy machine or by a report that nobody
+    /// has read yet.
+    fn waits(&mut self, live: &Live) -> bool {
+        let asleep = Stat::of(live.pid.as_raw_pid()).is_some_and(|stat| stat.state == b'S');
+        self.asleep = if asleep && !live.terminal.has_unread() {
+            self.asleep + 1
+        } else {
+            0
+        };
+        self.asleep >= ASLEEP
     }
 
     /// The run has ended: whatever was interrupted and has not ended would work on behind its back.
@@ -147,11 +221,18 @@ impl Cancel {
     fn signal_foreground(&mut self, group: Option<Pid>, signal: Signal) {
         if let Some(group) = group {
             signal_group(group, signal);
+            // A number that is free again may become a stranger's.
+            self.groups.retain(is_there);
             if !self.groups.contains(&group) {
                 self.groups.push(group);
             }
         }
     }
+}
+
+/// Whether anything of a process group is there.
+fn is_there(group: &Pid) -> bool {
+    test_kill_process_group(*group).is_ok()
 }
 
 /// Whether the leader of a process group has ended. A shell that is held can't have reaped it.

@@ -132,9 +132,10 @@ impl Family {
         let nothing = format!("{{ {}; }}", self.special(":"));
         let back = match self {
             // Interrupted while it starts a pipeline, bash takes the first command of its hook for the rest of that: it waits for what it
-            // has started, and the command's code is that pipeline's.
+            // has started, and the command's code is that pipeline's. Under `set -e` that must not count as the failure of the hook: bash would
+            // break off in its midst, with its descriptors and its stack of calls as they are there.
             Self::Bash => format!(
-                "{{ \\builtin set -- \"$?\"; }} 2>/dev/null; {}",
+                "{{ \\builtin set -- \"$?\"; }} 2>/dev/null || \\builtin :; {}",
                 self.report(run, "back;%d", Some(("${1-130}", paths.gate)))
             ),
             Self::Zsh | Self::Sh => self.report(run, "back;%d", Some(("$?", paths.gate))),

@@ -91,19 +91,18 @@ impl Live {
             .filter(|group| *group != self.pid)
     }
 
-    /// The process groups of those of its children that were started after `since`, other than its own.
-    pub(super) fn groups_since(&self, since: Ticks) -> Vec<Pid> {
+    /// The process group of the youngest of those of its children that were started after `since`, other than its own.
+    pub(super) fn newest_group_since(&self, since: Ticks) -> Option<Pid> {
         let pid = self.pid.as_raw_pid();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let mut groups: Vec<Pid> = children
+        // They are told in the order in which they were started.
+        let newest = children
             .unwrap_or_default()
             .split_ascii_whitespace()
             .filter_map(|child| Stat::of(child.parse().ok()?))
-            .filter(|stat| stat.started >= since && stat.group != pid)
-            .filter_map(|stat| Pid::from_raw(stat.group))
-            .collect();
-        groups.dedup();
-        groups
+            .filter(|stat| stat.state != b'Z' && stat.started >= since && stat.group != pid)
+            .last()?;
+        Pid::from_raw(newest.group)
     }
 
     /// Sends a signal to the shell itself, and wakes it if it was stopped.

@@ -164,14 +164,24 @@ impl Session {
         }
     }
 
-    /// Cancels as the engine does: a kill follows when the grace is over. Whether it came to that.
-    async fn cancel(&mut self) -> (Ended, bool) {
+    /// Cancels a run after which the shell must be back at its prompt by itself. No kill follows, so it makes no difference how busy
+    /// the machine is.
+    async fn cancel(&mut self) -> Ended {
+        self.bench.order(Order::Stop);
+        let ended = self.bench.ended().await;
+        let gone = matches!(ended.verdict, Verdict::Exited(_));
+        assert!(!gone, "{}: {ended:?}", self.program);
+        ended
+    }
+
+    /// Cancels as the engine does: a kill follows when the grace is over.
+    async fn cancel_or_kill(&mut self) -> Ended {
         self.bench.order(Order::Stop);
         match timeout(self.grace, self.bench.ended()).await {
-            Ok(ended) => (ended, false),
+            Ok(ended) => ended,
             Err(_) => {
                 self.bench.order(Order::Kill);
-                (self.bench.ended().await, true)
+                self.bench.ended().await
             }
         }
     }

@@ -110,7 +110,7 @@ async fn a_start_can_be_cancelled() {
         shell.begin("touch ran");
         let started = shell.file("started");
         super::until(|| started.exists()).await;
-        let (ended, _) = shell.cancel().await;
+        let ended = shell.cancel_or_kill().await;
         assert!(
             !matches!(ended.verdict, Verdict::Completed),
             "{program}: {ended:?}"

@@ -102,7 +102,7 @@ async fn what_nobody_took_of_a_run_that_ended_otherwise_is_never_a_command() {
             for number in 0..50 {
                 shell.steer(100 + number, "touch steered");
             }
-            shell.cancel().await;
+            shell.cancel_or_kill().await;
             shell.is_sound().await;
             assert!(!shell.file("steered").exists(), "{program}: {script}");
         }

@@ -126,8 +126,7 @@ async fn more_than_a_mebibyte_that_nobody_reads_is_refused() {
             Err(InputRefusal::Unread),
             "{program}"
         );
-        let (_, killed) = shell.cancel().await;
-        assert!(!killed, "{program}");
+        shell.cancel().await;
         shell.is_sound().await;
         shell.close().await;
     })
