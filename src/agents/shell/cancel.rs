@@ -192,10 +192,13 @@ impl Cancel {
             if !self.pressed.contains(&group) && !live.terminal.has_unread() {
                 self.press(Some(group), live);
             }
-        } else if !self.found && self.waits(live) {
-            // A shell that was interrupted while it started a pipeline waits for one that has no terminal any more.
-            self.found = true;
-            self.press(live.newest_group_since(self.since), live);
+        } else if self.waits(live) {
+            self.asleep = 0;
+            // A shell that was interrupted while it started a pipeline waits for one that has no terminal any more. And one that was
+            // pressed on its way to its report stands at its prompt without it: an interrupt there makes it begin again.
+            let unseen = live.newest_group_since(self.since);
+            let group = unseen.filter(|_| !std::mem::replace(&mut self.found, true));
+            self.press(group, live);
         }
     }
 

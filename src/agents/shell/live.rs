@@ -100,8 +100,7 @@ impl Live {
             .unwrap_or_default()
             .split_ascii_whitespace()
             .filter_map(|child| Stat::of(child.parse().ok()?))
-            .filter(|stat| stat.state != b'Z' && stat.started >= since && stat.group != pid)
-            .last()?;
+            .rfind(|stat| stat.state != b'Z' && stat.started >= since && stat.group != pid)?;
         Pid::from_raw(newest.group)
     }
 
