@@ -185,6 +185,11 @@ fn limit(method: &str, params: &Value) -> Option<(&'static str, u64)> {
     Some((name, params.get(name)?.as_u64()?))
 }
 
+/// Whether a request was lost with the process that held the store: the next one is to be asked again.
+pub(super) fn is_lost(answer: &Value) -> bool {
+    answer["error"]["data"]["kind"] == OWNER_LOST
+}
+
 fn answer(mut message: Value) -> Result<Value, Refused> {
     match message.get("error") {
         None => Ok(message["result"].take()),

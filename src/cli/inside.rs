@@ -13,9 +13,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::Common;
 use super::client::{Client, Incoming};
+use super::printing::Looked;
 use super::{CANCELLED, usage};
 use crate::sidecar::{Config, Door, Guest, Life, Logging, Sidecar, StoreAt, Without, pass_on};
 use crate::store::StoreError;
+
+/// How often somebody who wants us to end looks whether we are printing and get nowhere.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What a command needs before it can begin.
 pub(super) struct Ready {
@@ -152,7 +156,8 @@ impl Inside {
     }
 }
 
-/// A first signal is told, a second one ends us: our guards end what runs.
+/// A first signal is told, a second one ends us: our guards end what runs. The first one does where whoever would have to hear of it
+/// is printing and nobody reads: what was not printed is not acknowledged, and what we hold is given back with our connection.
 fn watch_signals(runtime: &tokio::runtime::Runtime, client: &Client) -> io::Result<()> {
     let _inside = runtime.enter();
     for kind in [
@@ -164,7 +169,8 @@ fn watch_signals(runtime: &tokio::runtime::Runtime, client: &Client) -> io::Resu
         runtime.spawn(async move {
             stream.recv().await;
             let _ = told.send(Incoming::Signal);
-            stream.recv().await;
+            let mut looked = Looked::default();
+            while tokio::time::timeout(LOOK, stream.recv()).await.is_err() && !looked.is_stuck() {}
             std::process::exit(i32::from(CANCELLED));
         });
     }

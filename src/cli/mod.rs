@@ -5,6 +5,7 @@ mod client;
 mod inside;
 mod operator;
 mod outcome;
+mod printing;
 mod run;
 mod schema;
 mod serve;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use super::args::{Common, Run};
-use super::client::{Client, INVALID_PARAMS, Incoming, Refused};
+use super::client::{Client, INVALID_PARAMS, Incoming, Refused, is_lost};
 use super::inside::{Failed, Ready};
 use super::outcome::{code, summary};
 use super::{OURS, USAGE, ours, say};
@@ -48,6 +48,7 @@ fn serve(ready: Ready, run: &Run, prompt: &str) -> Result<ExitCode, Failed> {
         id: String::new(),
         quiet: false,
         unfinished: false,
+        cancel: None,
     };
     let mut said = false;
     let status = match one.accept(client, prompt) {
@@ -87,6 +88,8 @@ struct OneShot<'a> {
     quiet: bool,
     /// What was written last does not end its line.
     unfinished: bool,
+    /// The last request to cancel it.
+    cancel: Option<u64>,
 }
 
 impl OneShot<'_> {
@@ -196,6 +199,9 @@ impl OneShot<'_> {
         loop {
             match client.next() {
                 Incoming::Message(message) => {
+                    if self.cancel.is_some_and(|id| message["id"] == id) && is_lost(&message) {
+                        self.cancel(client);
+                    }
                     if let Some(status) = self.deliver(client, &message) {
                         return status;
                     }
@@ -234,7 +240,8 @@ impl OneShot<'_> {
     }
 
     fn cancel(&mut self, client: &mut Client) {
-        client.send("cancel", &json!({"runId": self.id}));
+        let id = client.send("cancel", &json!({"runId": self.id}));
+        self.cancel = Some(id);
     }
 
     /// Shows a message; the completion gives the exit status.

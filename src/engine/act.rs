@@ -243,6 +243,8 @@ pub enum WakeStatus {
     Coalesced,
     /// It will be due later.
     Scheduled,
+    /// It was asked for before, and its run ended without having started.
+    Cancelled,
     /// It is forgotten.
     Skipped(Skip),
 }

@@ -64,6 +64,22 @@ impl Drains {
         Some(session)
     }
 
+    /// A wake that this drain may wait for went into another run: it takes that one's completion.
+    pub(super) fn follow(&mut self, from: Ticket, into: &RunId) {
+        let Some(session) = self.by_ticket.get(&from) else {
+            return;
+        };
+        let waiting = self.waiting.get_mut(session).into_iter().flatten();
+        for group in waiting
+            .filter(|one| one.from == from)
+            .filter_map(|one| one.ask.until.as_mut())
+        {
+            if !group.runs.contains(into) {
+                group.runs.push(into.clone());
+            }
+        }
+    }
+
     /// The first drain of an inbox that can be answered, taken out.
     fn next(&mut self, session: &SessionId, any_free: bool) -> Option<(Ticket, DrainAsk)> {
         let waiting = self.waiting.get(session)?;
@@ -109,7 +125,7 @@ impl Engine {
         let mut ripe = true;
         if let Some(group) = &mut ask.until {
             let named = group.pending.len();
-            group.pending.retain(|run| self.ids.contains_key(run));
+            group.pending.retain(|run| self.is_to_end(run));
             group.need = group.need.saturating_sub(named - group.pending.len());
             ripe = group.need == 0;
         }

@@ -279,6 +279,8 @@ pub struct PriorWake {
     pub run: RunId,
     /// Its session, and what made it if it is a wake; absent while the wake that it joined is not due.
     pub stored: Option<(SessionId, Option<Box<WakeFacts>>)>,
+    /// Whether it has ended and was never started.
+    pub ended_unstarted: bool,
 }
 
 /// What the store knows of a run id that a caller chose.

@@ -4,6 +4,7 @@ use super::Engine;
 use super::act::{Fault, WakeStatus};
 use super::input::{PriorWake, WakeAsk};
 use super::lane::Lane;
+use super::waits::Waiter;
 use super::waking::Later;
 use super::write::Write;
 use crate::domain::{Run, RunId, ScheduledWake, Seq, SessionId, WakeFacts};
@@ -11,7 +12,8 @@ use crate::domain::{Run, RunId, ScheduledWake, Seq, SessionId, WakeFacts};
 impl Engine {
     /// The same id again: the same wake, and no effect.
     pub(super) fn wake_again(&self, ask: &WakeAsk) -> Result<Option<(WakeStatus, RunId)>, Fault> {
-        let run = ask.prior.as_ref().map_or(&ask.run, |prior| &prior.run);
+        let prior = ask.prior.as_ref();
+        let run = prior.map_or(&ask.run, |prior| &prior.run);
         let (session, facts) = match (self.scheduled.wakes.get(run), &ask.prior) {
             (Some(later), _) => (&later.wake.session, Some(&later.wake.facts)),
             (
@@ -32,7 +34,13 @@ impl Engine {
         let status = if self.scheduled.wakes.contains_key(run) {
             WakeStatus::Scheduled
         } else if *run == ask.run {
-            self.standing_of(run)
+            // One that was taken back, or found nothing to do, has done nothing.
+            let unstarted = prior.is_some_and(|prior| prior.ended_unstarted);
+            if unstarted {
+                WakeStatus::Cancelled
+            } else {
+                self.standing_of(run)
+            }
         } else {
             WakeStatus::Coalesced
         };
@@ -41,6 +49,11 @@ impl Engine {
 
     /// A wake of this id joined another.
     pub(super) fn joined(&mut self, session: &SessionId, run: RunId, into: RunId) {
+        for waiter in self.waits.waiting_for(&run) {
+            if let Waiter::Ticket(from) = waiter {
+                self.drains.follow(from, &into);
+            }
+        }
         self.waits.follow(run.clone(), &into);
         self.out.write(Write::Joined {
             run,

@@ -59,7 +59,7 @@ impl Engine {
             engine.hold_delivered(ms, &snapshot.runs);
         }
         engine.resume(snapshot.runs);
-        engine.resume_wakes(snapshot.scheduled);
+        engine.resume_wakes(snapshot.scheduled, snapshot.joined);
         engine.settle();
         let effects = std::mem::take(&mut engine.out);
         (engine, effects)

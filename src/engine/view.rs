@@ -125,6 +125,26 @@ impl Engine {
         self.scheduled.wakes.get(run).map(|later| &later.wake)
     }
 
+    /// Whether something is still to end under this id: a run, or a wake that is not due yet.
+    pub(super) fn is_to_end(&self, run: &RunId) -> bool {
+        self.ids.contains_key(run) || self.scheduled.wakes.contains_key(run)
+    }
+
+    /// Wakes that wait, of one session or of all, by their ids from the last to the first, those before `before` if that is given.
+    pub fn waiting_wakes(
+        &self,
+        session: Option<&SessionId>,
+        before: Option<&RunId>,
+    ) -> Vec<&ScheduledWake> {
+        let mut wakes: Vec<&ScheduledWake> = match session {
+            Some(session) => self.scheduled.of(session).map(|it| &it.wake).collect(),
+            None => self.scheduled.wakes.values().map(|it| &it.wake).collect(),
+        };
+        wakes.retain(|wake| before.is_none_or(|before| wake.run < *before));
+        wakes.sort_by(|one, other| other.run.cmp(&one.run));
+        wakes
+    }
+
     /// Whether the engine knows a session without being told.
     pub fn knows(&self, session: &SessionId) -> bool {
         self.lanes.contains_key(session)

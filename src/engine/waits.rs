@@ -82,6 +82,15 @@ impl Waits {
         }
     }
 
+    /// Who waits for a run, or for what joined it.
+    pub(super) fn waiting_for(&self, run: &RunId) -> BTreeSet<Waiter> {
+        let mut waiting = self.by_run.get(run).cloned().unwrap_or_default();
+        for joined in self.followers.get(run).into_iter().flatten() {
+            waiting.extend(self.waiting_for(joined));
+        }
+        waiting
+    }
+
     /// A run ended, and with it what joined it: those whose wait is over, taken out.
     pub(super) fn ended(&mut self, run: &RunId) -> Vec<Waiter> {
         let mut over = self.one_ended(run);
@@ -180,7 +189,7 @@ impl Engine {
         timeout_ms: Option<u64>,
     ) {
         let named = pending.len();
-        pending.retain(|run| self.ids.contains_key(run) || self.waiting_wake(run).is_some());
+        pending.retain(|run| self.is_to_end(run));
         let need = need.saturating_sub(named - pending.len());
         if need == 0 || timeout_ms == Some(0) {
             let timed_out = need != 0;

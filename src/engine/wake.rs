@@ -76,7 +76,7 @@ impl Engine {
         };
         if let Some(mut group) = ask.when {
             let named = group.pending.len();
-            group.pending.retain(|run| self.ids.contains_key(run));
+            group.pending.retain(|run| self.is_to_end(run));
             let need = group.need.saturating_sub(named - group.pending.len());
             if need > 0 {
                 (wake.runs, wake.need) = (group.pending, need);
@@ -437,21 +437,38 @@ impl Engine {
         }
     }
 
-    /// Wakes of a former life that wait on.
-    pub(super) fn resume_wakes(&mut self, wakes: Vec<ScheduledWake>) {
-        for wake in wakes {
-            let pending: Vec<RunId> = wake
-                .runs
-                .iter()
-                .filter(|run| self.ids.contains_key(*run))
-                .cloned()
-                .collect();
-            let need = wake.need.saturating_sub(wake.runs.len() - pending.len());
-            if need > 0 {
-                self.waits.add_wake(wake.run.clone(), pending, need);
-            }
+    /// Wakes of a former life that wait on; those that they wait for may have joined others.
+    pub(super) fn resume_wakes(&mut self, wakes: Vec<ScheduledWake>, joined: Vec<(RunId, RunId)>) {
+        for wake in &wakes {
             self.touch(&wake.session);
-            self.scheduled.put(wake, need == 0);
+            self.scheduled.put(wake.clone(), false);
+        }
+        // An id whose wake is forgotten may have been given to another one, which is what is meant by it.
+        let joined: BTreeMap<RunId, RunId> = joined
+            .into_iter()
+            .filter(|(run, _)| !self.is_to_end(run))
+            .collect();
+        for ScheduledWake {
+            run: wake,
+            runs,
+            need,
+            ..
+        } in wakes
+        {
+            let named = runs.len();
+            let mut pending = runs;
+            pending.retain(|run| self.is_to_end(joined.get(run).unwrap_or(run)));
+            let need = need.saturating_sub(named - pending.len());
+            if need == 0 {
+                self.scheduled.ripen(&wake);
+                continue;
+            }
+            self.waits.add_wake(wake, pending.clone(), need);
+            for run in pending {
+                if let Some(into) = joined.get(&run) {
+                    self.waits.follow(run, into);
+                }
+            }
         }
     }
 }

@@ -193,6 +193,8 @@ pub struct Snapshot {
     pub inboxes: Vec<(SessionId, Vec<InboxEntry>)>,
     /// Wakes that wait.
     pub scheduled: Vec<ScheduledWake>,
+    /// Of the runs that those wait for, the wakes that went into others, and the run that each is part of now.
+    pub joined: Vec<(RunId, RunId)>,
     /// Sessions that were purged and not opened since, by id.
     pub purged: Vec<SessionId>,
     /// Set where an owner died and its clients live on: milliseconds for which completions that were delivered before are offered to

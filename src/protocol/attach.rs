@@ -63,6 +63,9 @@ pub struct AttachParams {
 pub struct AttachState {
     /// Whether `initialize` was answered.
     pub initialized: bool,
+    /// Whether it said that it is about to leave.
+    #[serde(default)]
+    pub leaving: bool,
     /// The last durable event that it was told, or may count as told.
     pub cursor: Arc<str>,
     /// What it hears of.
@@ -155,6 +158,18 @@ pub enum Following {
         /// Which.
         added: SessionId,
         /// The position of the durable log from which on that holds.
+        cursor: Arc<str>,
+    },
+    /// One session less: nothing is left of it.
+    Removed {
+        /// Which.
+        removed: SessionId,
+        /// The position of the durable log from which on that holds.
+        cursor: Arc<str>,
+    },
+    /// The same sessions; only the log is shorter at its beginning.
+    Moved {
+        /// How far the client was told of what it hears of.
         cursor: Arc<str>,
     },
 }

@@ -1,5 +1,7 @@
 //! `drain` and what belongs to it: taking completions from an inbox under a lease, and looking at them without one.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use super::completion::CompletionView;
 use super::cut;
 use super::error::RpcError;
+use super::events::Cursor;
 use super::group::RunGroup;
 use super::params::{Params, object, positive};
 use super::request::MayWait;
@@ -243,6 +246,8 @@ pub struct ExtendResult {
 pub struct PeekParams {
     /// Whose inbox.
     pub session_id: SessionId,
+    /// Where to go on: `next` of the page before.
+    pub after: Option<Arc<str>>,
     /// At most so many; default and most `limits.list`.
     #[schemars(range(min = 1))]
     pub limit: Option<u64>,
@@ -271,24 +276,30 @@ pub struct PeekResult {
     pub leased: u64,
     /// All of them, oldest first, as many as were asked for and fit in a line. `attempt` is how often each was offered so far.
     pub completions: Vec<CompletionView>,
-    /// Whether there are more.
+    /// Whether there are more: ask again with `after`.
     pub more: bool,
+    /// With `more`: what `after` is then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Arc<str>>,
 }
 
 impl PeekResult {
-    /// The completions that fit in a line; `more` says whether there are others behind them anyway.
+    /// The completions that fit in a line, each given with its place; `more` says whether there are others behind them anyway.
     pub fn fitted(
         pending: u64,
         leased: u64,
-        mut completions: Vec<CompletionView>,
+        completions: Vec<(Cursor, CompletionView)>,
         more: bool,
     ) -> Self {
-        let cut = fit_line(&mut completions);
+        let (places, mut completions): (Vec<_>, Vec<_>) = completions.into_iter().unzip();
+        let more = fit_line(&mut completions) || more;
+        let last = completions.len().checked_sub(1).filter(|_| more);
         Self {
             pending,
             leased,
+            next: last.map(|last| places[last].to_string().into()),
             completions,
-            more: more || cut,
+            more,
         }
     }
 }

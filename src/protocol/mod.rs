@@ -70,7 +70,7 @@ pub use record::{
 pub use reply::{Incomplete, Reply, StatsResult};
 pub use request::Request;
 pub use runs::{
-    CancelParams, CancelResult, CancelScope, CancelTarget, CancelledRun, RunGetParams,
+    Before, CancelParams, CancelResult, CancelScope, CancelTarget, CancelledRun, RunGetParams,
     RunListParams, RunListResult, RunWaitParams, RunWaitResult,
 };
 pub use sessions::{

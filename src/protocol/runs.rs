@@ -1,7 +1,10 @@
 //! Asking about runs, waiting for them, cancelling them.
 
+use std::fmt;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, IntoDeserializer, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::cut;
 use super::error::RpcError;
@@ -226,8 +229,40 @@ pub struct RunListParams {
     /// At most so many; default and most `limits.list`.
     #[schemars(range(min = 1))]
     pub limit: Option<u64>,
-    /// Only runs with a lower seq: the last one's of the page before.
-    pub before: Option<Seq>,
+    /// Only what is listed after this run: the `seq` of the last one of the page before, or its `runId` where it has none.
+    pub before: Option<Before>,
+}
+
+/// Where a list of runs goes on.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged, rename = "RunListBefore")]
+pub enum Before {
+    /// Runs with a lower seq.
+    Seq(Seq),
+    /// Wakes that are not due yet and have a lower id, and then all runs.
+    Wake(RunId),
+}
+
+impl<'de> Deserialize<'de> for Before {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Place;
+        impl Visitor<'_> for Place {
+            type Value = Before;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the seq of a run, or the id of a wake that is not due yet")
+            }
+
+            fn visit_u64<E: Error>(self, seq: u64) -> Result<Before, E> {
+                Seq::deserialize(seq.into_deserializer()).map(Before::Seq)
+            }
+
+            fn visit_str<E: Error>(self, id: &str) -> Result<Before, E> {
+                RunId::deserialize(id.into_deserializer()).map(Before::Wake)
+            }
+        }
+        deserializer.deserialize_any(Place)
+    }
 }
 
 impl Params for RunListParams {
@@ -265,9 +300,9 @@ pub(super) fn fit_line<T: Serialize>(rows: &mut Vec<T>) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunListResult {
-    /// The runs, newest first, as many as were asked for and fit in a line.
+    /// Wakes that are not due yet, by their ids from the last to the first, and then the runs, newest first: as many as were asked for and fit in a line.
     pub runs: Vec<RunRecord>,
-    /// Whether there are more: ask again with `before`, the last one's `seq`.
+    /// Whether there are more: ask again with `before`.
     pub more: bool,
 }
 

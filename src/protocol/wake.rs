@@ -279,6 +279,8 @@ pub enum WakeStatusView {
     Coalesced,
     /// It will be due later.
     Scheduled,
+    /// It was asked for before under this id, and its run ended without having started.
+    Cancelled,
     /// It is forgotten.
     Skipped,
 }
@@ -290,6 +292,7 @@ fn status(status: WakeStatus) -> (WakeStatusView, Option<Skip>) {
         WakeStatus::Queued => (WakeStatusView::Queued, None),
         WakeStatus::Coalesced => (WakeStatusView::Coalesced, None),
         WakeStatus::Scheduled => (WakeStatusView::Scheduled, None),
+        WakeStatus::Cancelled => (WakeStatusView::Cancelled, None),
         WakeStatus::Skipped(skip) => (WakeStatusView::Skipped, Some(skip)),
     }
 }

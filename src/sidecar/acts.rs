@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::attached::Heard;
 use super::core::{Asked, Core, Shape, Then};
 use super::hub::{ConnId, Owed};
 use super::letters;
@@ -35,7 +36,7 @@ impl Core {
             }
             Then::CatchUp(conn) => self.catch_up(conn),
             Then::Following(conn) => {
-                self.following(conn, None);
+                self.following(conn, Heard::Set);
                 Ok(())
             }
             Then::Tell(conn, json) => {
@@ -242,7 +243,7 @@ impl Core {
         if let Some((conn, session, in_words)) = opened {
             self.is_opened_from(conn, &session, in_words);
             if added {
-                self.following(conn, Some(&session));
+                self.following(conn, Heard::Added(&session));
             }
         }
         Ok(())

@@ -323,11 +323,15 @@ impl Core {
                 None => self.store.joined(id)?.map(|_| Prior::Joined),
             },
         };
-        if let Some(replaced) = &params.replaces
+        let mut replaces = params.replaces;
+        if let Some(replaced) = &mut replaces
             && prior.is_none()
-            && self.store.run(replaced)?.is_none()
         {
-            return Err(RpcError::run_not_found(replaced).into());
+            let (run, known) = self.meant(replaced.clone())?;
+            if !known {
+                return Err(RpcError::run_not_found(&run).into());
+            }
+            *replaced = run;
         }
         let known = self.know(&params.session_id, batch)?;
         self.know_parent(&params.session_id, batch)?;
@@ -352,7 +356,7 @@ impl Core {
             prompt,
             longest_line,
             if_busy,
-            replaces: params.replaces,
+            replaces,
             timeout_ms: params.timeout_ms,
             queue_timeout_ms: params.queue_timeout_ms,
             notify: params.notify,
@@ -408,7 +412,7 @@ impl Core {
                 }
             }
             CancelTarget::Run(run) => {
-                let known = self.is_known(&run)?;
+                let (run, known) = self.meant(run)?;
                 CancelAsk::Run { run, known }
             }
         })
@@ -481,18 +485,22 @@ impl Core {
     }
 
     fn respond(&mut self, params: PermissionRespondParams) -> Result<Ask, Trouble> {
-        let known = self.is_known(&params.run_id)?;
+        let (run, known) = self.meant(params.run_id)?;
         Ok(Ask::Respond {
-            run: params.run_id,
+            run,
             known,
             request: params.request_id,
             option: params.option_id,
         })
     }
 
-    /// Whether a run has ever been accepted, and not pruned.
-    fn is_known(&mut self, run: &RunId) -> Result<bool, StoreError> {
-        Ok(self.engine.run_view(run).is_some() || self.store.run(run)?.is_some())
+    /// The run that is meant by an id, and whether there is one that was not pruned: that of a wake which joined another stands for the
+    /// run that it went into.
+    pub(crate) fn meant(&mut self, run: RunId) -> Result<(RunId, bool), StoreError> {
+        Ok(match self.carrier(&run)? {
+            Some((into, _)) => (into, true),
+            None => (run, false),
+        })
     }
 
     /// Tells the engine of a stored session before something is asked of it; `false` if there is none.

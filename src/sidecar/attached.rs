@@ -19,6 +19,19 @@ use crate::protocol::{
 };
 use crate::store::StoreError;
 
+/// What has changed of what a client hears of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Heard<'a> {
+    /// All of it.
+    Set,
+    /// This session more.
+    Added(&'a SessionId),
+    /// This session less.
+    Removed(&'a SessionId),
+    /// Nothing.
+    Same,
+}
+
 impl Core {
     /// The process that a client speaks to.
     pub(crate) fn home(&mut self, conn: ConnId) -> Arc<Home> {
@@ -45,6 +58,7 @@ impl Core {
         client.home = home.clone();
         client.relayed = true;
         client.paced = attach.paced;
+        client.leaving = attach.state.as_ref().is_some_and(|state| state.leaving);
         let answering = self.hub.answering();
         self.step(Input::Clients(answering), batch)?;
         let mut resumed = true;
@@ -53,8 +67,11 @@ impl Core {
             for lease in state.leases {
                 self.adopt(conn, lease, batch)?;
             }
-            for opened in state.opened {
-                self.open_again(&home, opened, batch)?;
+            // Nothing is begun for one that is about to leave, and is alone.
+            if self.hub.present() > 0 {
+                for opened in state.opened {
+                    self.open_again(&home, opened, batch)?;
+                }
             }
         }
         let cursor = self.cursor(self.told).to_string();
@@ -183,27 +200,57 @@ impl Core {
     }
 
     /// Tells a client's process what it hears of from here on, and from where in the log.
-    pub(crate) fn following(&mut self, conn: ConnId, added: Option<&SessionId>) {
+    pub(crate) fn following(&mut self, conn: ConnId, what: Heard<'_>) {
         let told = self.told;
         let Some(client) = self.hub.client(conn).filter(|client| client.relayed) else {
             return;
         };
-        let (after, output) = (client.told(told), client.output);
-        let sessions = match &client.audience {
-            Audience::All => Sessions::All(All::All),
-            Audience::Only(ids) => Sessions::These(ids.iter().cloned().collect()),
+        let after = client.told(told);
+        let (audience, output, link) = (&client.audience, client.output, client.link.clone());
+        let sessions = match (what, audience) {
+            (Heard::Set, Audience::All) => Some(Sessions::All(All::All)),
+            (Heard::Set, Audience::Only(ids)) => {
+                Some(Sessions::These(ids.iter().cloned().collect()))
+            }
+            (Heard::Added(_) | Heard::Removed(_) | Heard::Same, _) => None,
         };
-        let link = client.link.clone();
         let cursor = self.cursor(after).to_string().into();
-        let note = match added.cloned() {
-            Some(added) => Following::Added { added, cursor },
-            None => Following::Set {
+        let note = match (what, sessions) {
+            (Heard::Added(added), _) => {
+                let added = added.clone();
+                Following::Added { added, cursor }
+            }
+            (Heard::Removed(removed), _) => {
+                let removed = removed.clone();
+                Following::Removed { removed, cursor }
+            }
+            (_, Some(sessions)) => Following::Set {
                 sessions,
                 output,
                 cursor,
             },
+            (Heard::Set | Heard::Same, None) => Following::Moved { cursor },
         };
         link.send(note.to_json());
+    }
+
+    /// The log was pruned: the place of a client that was told all there is must not stay before its beginning, or another owner could
+    /// not go on from it.
+    pub(crate) fn log_is_shorter(&mut self) {
+        for conn in self.hub.relayed() {
+            self.following(conn, Heard::Same);
+        }
+    }
+
+    /// A session is purged, and nobody is told of anything under its name any more: no run will be for it, or a new one has the name.
+    pub(crate) fn is_purged(&mut self, session: &SessionId) -> Result<(), StoreError> {
+        if self.engine.knows(session) || self.store.is_named(session)? {
+            return Ok(());
+        }
+        for conn in self.hub.forget(session) {
+            self.following(conn, Heard::Removed(session));
+        }
+        Ok(())
     }
 
     /// The connection of a client that has left ends; what it is owed is written as far as it reads.

@@ -35,7 +35,7 @@ const OUTPUT_WEIGHT: usize = 64;
 /// nobody waits much longer than this for whoever asks for much at a time.
 const TURNS: Duration = Duration::from_millis(50);
 /// Ended runs between two looks at the retention.
-const PRUNE_EVERY: u32 = 256;
+pub(crate) const PRUNE_EVERY: u32 = 256;
 /// Rows that one look removes at the most, so that no batch waits long for it.
 const PRUNE_ROWS: usize = 512;
 /// How long requests are still answered after the store has failed.
@@ -212,7 +212,6 @@ impl Core {
     }
 
     fn serve(&mut self) -> Result<(), StoreError> {
-        self.ended_since_prune = PRUNE_EVERY;
         while !self.leaving.is_over(|| self.engine.nothing_ends()) {
             self.prune()?;
             let mut batch = Batch::default();
@@ -417,13 +416,18 @@ impl Core {
         let thens = batch.commit(|| self.store.commit())?;
         self.commits += u64::from(std::mem::take(&mut self.wrote));
         // Before anything is said or begun: a session of that name may begin anew in this very batch.
-        for session in std::mem::take(&mut self.purged) {
-            self.crew.places().purged(&session);
+        let purged = std::mem::take(&mut self.purged);
+        for session in &purged {
+            self.crew.places().purged(session);
         }
         for then in thens {
             self.execute(then)?;
         }
-        self.tell_latest()
+        self.tell_latest()?;
+        for session in &purged {
+            self.is_purged(session)?;
+        }
+        Ok(())
     }
 
     /// Removes what is past its retention, a little at a time, and in a transaction of its own: nobody is promised an event in the batch
@@ -447,6 +451,9 @@ impl Core {
         };
         let went = self.store.prune(retention)?;
         self.store.commit()?;
+        if went > 0 {
+            self.log_is_shorter();
+        }
         // A full sweep was not enough: the next batch goes on with it.
         self.ended_since_prune = if went >= PRUNE_ROWS { PRUNE_EVERY } else { 0 };
         Ok(())

@@ -221,6 +221,25 @@ impl Hub {
         }
     }
 
+    /// Clients whose processes said who they are.
+    pub(crate) fn relayed(&self) -> Vec<ConnId> {
+        let clients = self.clients.iter().filter(|(_, client)| client.relayed);
+        clients.map(|(conn, _)| *conn).collect()
+    }
+
+    /// Nothing more comes of a session: who has heard of it, by name.
+    pub(crate) fn forget(&mut self, session: &SessionId) -> Vec<ConnId> {
+        let mut heard = Vec::new();
+        for (conn, client) in &mut self.clients {
+            if let Audience::Only(sessions) = &mut client.audience
+                && sessions.remove(session)
+            {
+                heard.push(*conn);
+            }
+        }
+        heard
+    }
+
     /// How many clients hear of a session.
     pub(crate) fn hearing(&self, session: &SessionId) -> usize {
         self.clients

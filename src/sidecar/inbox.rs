@@ -27,12 +27,12 @@ pub(crate) fn holder(conn: ConnId) -> Holder {
 
 impl Core {
     /// Runs that are waited for. An id that was never known is an error, and that of a wake which joined another stands for the run that
-    /// it went into. `undue`: whether wakes that are not due yet may be among them.
-    fn group(&mut self, named: Vec<RunId>, need: usize, undue: bool) -> Result<Group, Trouble> {
+    /// it went into.
+    fn group(&mut self, named: Vec<RunId>, need: usize) -> Result<Group, Trouble> {
         let (mut runs, mut pending) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         for run in named {
-            let found = self.carrier(&run, undue)?;
+            let found = self.carrier(&run)?;
             let (run, ended) = found.ok_or_else(|| RpcError::run_not_found(&run))?;
             if seen.insert(run.clone()) {
                 pending.extend((!ended).then(|| run.clone()));
@@ -47,8 +47,9 @@ impl Core {
         })
     }
 
-    /// The run that has this id or took in the wake of this id, and whether it has ended; `None` if there is none.
-    fn carrier(&mut self, run: &RunId, undue: bool) -> Result<Option<(RunId, bool)>, StoreError> {
+    /// The run that has this id, will have it when its wake is due, or took in the wake of this id, and whether it has ended; `None`
+    /// if there is none.
+    pub(crate) fn carrier(&mut self, run: &RunId) -> Result<Option<(RunId, bool)>, StoreError> {
         if self.engine.run_view(run).is_some() {
             return Ok(Some((run.clone(), false)));
         }
@@ -56,10 +57,10 @@ impl Core {
             return Ok(Some((run.clone(), true)));
         }
         if self.engine.waiting_wake(run).is_some() {
-            return Ok(undue.then(|| (run.clone(), false)));
+            return Ok(Some((run.clone(), false)));
         }
         match self.store.joined(run)? {
-            Some(into) => self.carrier(&into, undue),
+            Some(into) => self.carrier(&into),
             None => Ok(None),
         }
     }
@@ -73,7 +74,7 @@ impl Core {
             return Ok(None);
         };
         group.check(field, self.engine.limits())?;
-        self.group(group.runs(), group.need(), false).map(Some)
+        self.group(group.runs(), group.need()).map(Some)
     }
 
     pub(crate) fn run_wait(&mut self, params: &RunWaitParams) -> Result<Way, Trouble> {
@@ -82,7 +83,7 @@ impl Core {
             runs,
             pending,
             need,
-        } = self.group(params.runs(), params.need(), true)?;
+        } = self.group(params.runs(), params.need())?;
         let ask = Ask::WaitRuns {
             pending,
             need,
@@ -165,8 +166,12 @@ impl Core {
     pub(crate) fn peek(&mut self, params: &PeekParams) -> Result<PeekResult, Trouble> {
         let session = &params.session_id;
         self.must_own(session)?;
+        let after = match &params.after {
+            None => None,
+            Some(place) => self.place(place)?,
+        };
         let limit = params.limit(self.engine.limits());
-        let mut entries = self.store.inbox(session, limit.saturating_add(1))?;
+        let mut entries = self.store.inbox(session, after, limit.saturating_add(1))?;
         let mut more = entries.len() > limit;
         entries.truncate(limit);
         let mut held = 0;
@@ -178,11 +183,16 @@ impl Core {
         // What surely does not fit in a line any more need not be read.
         let read = entries.iter().take_while(fits).count();
         more |= read < entries.len();
-        let taken = entries.iter().take(read);
-        let completions =
-            self.taken(taken.map(|entry| (&entry.run, entry.attempt, &entry.replaced)))?;
+        entries.truncate(read);
+        let runs: Vec<&RunId> = entries.iter().map(|entry| &entry.run).collect();
+        let found = self.store.completions(&runs)?.into_iter();
+        let shown = entries.iter().zip(found).filter_map(|(entry, found)| {
+            let shown = CompletionView::of(&found?).from_inbox(entry.attempt, &entry.replaced);
+            Some((self.cursor(Some(entry.no)), shown))
+        });
+        let shown = shown.collect();
         let (pending, leased) = self.engine.inbox_counts(session);
-        Ok(PeekResult::fitted(pending, leased, completions, more))
+        Ok(PeekResult::fitted(pending, leased, shown, more))
     }
 
     /// Completions as an inbox shows them, without those whose runs were purged meanwhile.
@@ -260,8 +270,16 @@ impl Core {
                 None => return Ok(None),
             },
         };
+        let ended = stored
+            .as_ref()
+            .and_then(|stored| stored.completion.as_ref());
+        let ended_unstarted = ended.is_some_and(|ended| ended.started_at.is_none());
         let stored = stored.map(|stored| (stored.row.session, stored.row.wake));
-        Ok(Some(PriorWake { run, stored }))
+        Ok(Some(PriorWake {
+            run,
+            stored,
+            ended_unstarted,
+        }))
     }
 
     /// What the agent of a wake run is told: one that reads prose in its prompt, any other in a file beside the prompt that it was woken

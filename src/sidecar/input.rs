@@ -27,7 +27,8 @@ impl Core {
     /// Where what is typed goes, if anywhere: decided now, done after the commit.
     pub(crate) fn typing(&mut self, params: &RunInputParams) -> Result<Typing, Trouble> {
         let input = params.input(self.engine.limits())?;
-        let run = &params.run_id;
+        let (run, _) = self.meant(params.run_id.clone())?;
+        let run = &run;
         let Some(view) = self.engine.run_view(run) else {
             return Err(self.no_typing(run)?.into());
         };
@@ -50,6 +51,15 @@ impl Core {
 
     /// Why nothing is typed into a run that is not live.
     fn no_typing(&mut self, run: &RunId) -> Result<RpcError, Trouble> {
+        if let Some(wake) = self.engine.waiting_wake(run) {
+            let session = self.engine.session(&wake.session);
+            let there = session.is_some_and(|session| self.has_terminal(&session.agent));
+            return Ok(if there {
+                RpcError::input_too_early(run)
+            } else {
+                no_terminal()
+            });
+        }
         let Some(stored) = self.store.run(run)? else {
             return Ok(RpcError::run_not_found(run));
         };

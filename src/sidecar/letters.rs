@@ -60,12 +60,12 @@ impl Core {
     }
 
     /// Where a list goes on.
-    fn place(&self, place: &str) -> Result<Option<EventNo>, RpcError> {
+    pub(crate) fn place(&self, place: &str) -> Result<Option<EventNo>, RpcError> {
         match Cursor::parse(place) {
             Some(cursor) if &*cursor.store == self.store.id() => Ok(cursor.no),
             Some(_) | None => Err(RpcError::invalid_params(
                 "after",
-                "is not the `next` of a page of this store's dead letters",
+                "is not the `next` of a page of this list",
             )),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use super::clock::Clock;
-use super::core::{Core, Msg, Then};
+use super::core::{Core, Msg, PRUNE_EVERY, Then};
 use super::crew::Crew;
 use super::home::Home;
 use super::hub::Hub;
@@ -141,7 +141,8 @@ impl Sidecar {
             wrote: false,
             commits: 0,
             dropped_output_bytes: 0,
-            ended_since_prune: 0,
+            // Clients that come from another owner go on where they were: before they are here nothing of the log goes.
+            ended_since_prune: if life.takeover { 0 } else { PRUNE_EVERY },
         };
         let thread = std::thread::Builder::new().name("loop".into());
         let thread = thread.spawn(move || core.run(then));

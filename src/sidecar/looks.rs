@@ -6,7 +6,7 @@ use super::hub::ConnId;
 use crate::domain::{EventNo, RunId, RunState, SessionId};
 use crate::engine::SessionView;
 use crate::protocol::{
-    AgentInfo, AgentListResult, CompletionView, Cursor, DeadLetterAdded, DurabilityView,
+    AgentInfo, AgentListResult, Before, CompletionView, Cursor, DeadLetterAdded, DurabilityView,
     EventContent, EventView, EventsReplayParams, InboxView, InitializeResult, PROTOCOL_VERSION,
     ReplayResult, Reply, Request, RpcError, RunListParams, RunListResult, RunOutputParams,
     RunOutputResult, RunRecord, RunUnderWay, RunWaitResult, ServerInfo, SessionListParams,
@@ -125,10 +125,21 @@ impl Core {
             session: params.session_id.clone(),
             notify: params.parent.clone(),
             ended: params.state.map(|state| state == RunState::Ended),
-            before: params.before,
+            before: None,
             limit: PAGE,
         };
-        let mut runs = Vec::new();
+        let mut runs = match &params.before {
+            Some(Before::Seq(seq)) => {
+                filter.before = Some(*seq);
+                Vec::new()
+            }
+            Some(Before::Wake(before)) => self.waiting_wakes(params, Some(before)),
+            None => self.waiting_wakes(params, None),
+        };
+        if runs.len() > limit {
+            runs.truncate(limit);
+            return Ok(RunListResult::fitted(runs, true));
+        }
         loop {
             let page = self.store.runs(&filter)?;
             let last = page.len() < PAGE;
@@ -155,17 +166,30 @@ impl Core {
         }
     }
 
+    /// Wakes that are not due yet, one more than can be shown at the most.
+    fn waiting_wakes(&self, params: &RunListParams, before: Option<&RunId>) -> Vec<RunRecord> {
+        if params.state.is_some_and(|state| state != RunState::Queued) {
+            return Vec::new();
+        }
+        let wakes = self
+            .engine
+            .waiting_wakes(params.session_id.as_ref(), before);
+        let shown = wakes.into_iter().filter_map(|wake| {
+            let session = self.engine.session(&wake.session);
+            let parent = session.and_then(|session| session.parent.clone());
+            let meant = params.parent.is_none() || params.parent == parent;
+            meant.then(|| RunRecord::waiting(wake, parent))
+        });
+        let limit = params.limit(self.engine.limits());
+        shown.take(limit.saturating_add(1)).collect()
+    }
+
     fn run_output(&mut self, params: RunOutputParams) -> Result<RunOutputResult, Trouble> {
         let from = params.from.unwrap_or(0);
-        let Some(ring) = self.outputs.run(&params.run_id) else {
-            let ended = self.run_record(&params.run_id)?.state == RunState::Ended;
-            return Ok(RunOutputResult::fitted(
-                params.run_id,
-                from,
-                Vec::new(),
-                from,
-                ended,
-            ));
+        let (run, _) = self.meant(params.run_id)?;
+        let Some(ring) = self.outputs.run(&run) else {
+            let ended = self.run_record(&run)?.state == RunState::Ended;
+            return Ok(RunOutputResult::fitted(run, from, Vec::new(), from, ended));
         };
         let mut chunks = Vec::new();
         let mut held = 0;
@@ -181,7 +205,7 @@ impl Core {
             }
         }
         Ok(RunOutputResult::fitted(
-            params.run_id,
+            run,
             from,
             chunks,
             ring.next(),

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -406,8 +407,8 @@ impl Stuck {
         if self.so_long < limit {
             return Ok(());
         }
-        if let Some(socket) = holder.socket.as_ref().filter(|path| !path.exists()) {
-            // It may be well: somebody has removed what we could ask it with.
+        if let Some(socket) = holder.socket.as_ref().filter(|path| !is_socket(path)) {
+            // It may be well: somebody has removed what we could ask it with, and keeps it from making that again.
             return Err(StoreError::Unavailable(format!(
                 "process {pid} holds the store, and its socket {} is gone: end it (`kill {pid}`)",
                 socket.display(),
@@ -421,6 +422,10 @@ impl Stuck {
         *self = Self::default();
         holder.oust()
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|there| there.file_type().is_socket())
 }
 
 fn unavailable(error: &std::io::Error) -> StoreError {

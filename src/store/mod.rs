@@ -202,11 +202,16 @@ pub trait Store: Send {
     /// [`StoreError`] if it can't be read.
     fn is_named(&mut self, id: &SessionId) -> Result<bool, StoreError>;
 
-    /// What a session's inbox holds, oldest first, at most `limit`.
+    /// What a session's inbox holds, oldest first, after `after`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`] if it can't be read.
-    fn inbox(&mut self, id: &SessionId, limit: usize) -> Result<Vec<InboxEntry>, StoreError>;
+    fn inbox(
+        &mut self,
+        id: &SessionId,
+        after: Option<EventNo>,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, StoreError>;
 
     /// A delivery that was acknowledged by this id or is to be: from whose inbox, and what, in the order in which it was handed out.
     /// What still lies in that inbox, as the caller knows, is not settled and not looked for.

@@ -68,7 +68,7 @@ fn records(sidecar: &mut Sidecar) -> BTreeMap<String, Value> {
         let page = sidecar.ok("run/list", params);
         let mut last = Value::Null;
         for run in list(&page["runs"]) {
-            last = run["seq"].clone();
+            last = run.get("seq").unwrap_or(&run["runId"]).clone();
             found.insert(text(&run["runId"]).to_owned(), run.clone());
         }
         if page["more"] == false {

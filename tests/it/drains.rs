@@ -57,6 +57,12 @@ fn a_thousand_completions_are_drained_once_each_oldest_first() {
         (list(&peeked["completions"]).len(), &peeked["more"]),
         (3, &json!(true))
     );
+    let rest = json!({"sessionId": "boss", "limit": 3, "after": peeked["next"]});
+    let rest = sidecar.ok("inbox/peek", rest);
+    let six = sidecar.ok("inbox/peek", json!({"sessionId": "boss", "limit": 6}));
+    assert_eq!([runs_of(&peeked), runs_of(&rest)].concat(), runs_of(&six));
+    let never = json!({"sessionId": "boss", "after": "never"});
+    sidecar.refused("inbox/peek", never, "invalidParams");
     let mut drained = Vec::new();
     while drained.len() < runs.len() {
         let taken = sidecar.drain("boss", json!({}));

@@ -158,3 +158,30 @@ fn policies_replace_each_other_as_a_whole_and_last() {
     );
     next.leave();
 }
+
+#[test]
+fn an_acknowledgement_of_what_became_dead_letters_with_its_parent_calls_it_gone() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    family(&mut sidecar, json!({}));
+    for run in ["a", "b", "c"] {
+        complete(&mut sidecar, "child", run);
+    }
+    let taken = sidecar.drain("boss", json!({}));
+    let some = json!({"deliveryId": taken["deliveryId"], "runIds": ["a"]});
+    sidecar.ok("drain/ack", some);
+    sidecar.ok("session/close", json!({"sessionId": "boss", "purge": true}));
+    let ack = json!({"deliveryId": taken["deliveryId"]});
+    let answer = json!({"settled": ["a"], "held": [], "gone": ["b", "c"]});
+    for _ in 0..2 {
+        assert_eq!(sidecar.ok("drain/ack", ack.clone()), answer);
+    }
+    sidecar.kill9();
+    let mut next = world.start();
+    assert_eq!(next.ok("drain/ack", ack), answer);
+    let released = json!({"deliveryId": taken["deliveryId"]});
+    assert_eq!(next.ok("drain/release", released), json!({"released": []}));
+    let letters = next.ok("deadLetter/list", json!({}));
+    assert_eq!(list(&letters["deadLetters"]).len(), 2);
+    next.leave();
+}

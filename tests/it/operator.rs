@@ -1,11 +1,17 @@
 //! The commands for people and scripts that look after a store: what they print, what they exit with, what they leave alone.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::process::Stdio;
+use std::time::Instant;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, World, list, text};
+use crate::harness::{Finished, HARD_LIMIT, World, list, signal, text};
+
+/// Bytes of more than two lines of 30 KB; a pipe that nobody reads takes no third one.
+const TWO_LINES_BYTES: u64 = 62_000;
 
 /// A parent that nobody has opened in this life, and these runs of one child, whose completions are in its inbox.
 fn with_inbox(runs: &[(&str, &str)]) -> World {
@@ -52,6 +58,18 @@ fn first_cells(finished: &Finished) -> Vec<String> {
 
 fn ids(values: &[Value]) -> Vec<&str> {
     values.iter().map(|value| text(&value["runId"])).collect()
+}
+
+#[test]
+fn an_inbox_is_shown_whole_however_many_lines_of_answers_it_takes() {
+    let long = "head -c 30000 /dev/zero | tr '\\0' x";
+    let runs = ["b1", "b2", "b3", "b4", "b5"].map(|run| (run, long));
+    let world = with_inbox(&runs);
+    let values = ends(&world, &["inbox", "boss", "--json"], 0).json();
+    assert_eq!(ids(&values), ["b1", "b2", "b3", "b4", "b5"]);
+    let shown = ends(&world, &["inbox", "boss"], 0);
+    assert_eq!(first_cells(&shown), ["b1", "b2", "b3", "b4", "b5"]);
+    assert_eq!(shown.err, "");
 }
 
 #[test]
@@ -188,6 +206,30 @@ fn a_drain_of_more_than_a_line_holds_is_one_drain() {
 }
 
 #[test]
+fn a_drain_that_nobody_reads_obeys_the_first_interrupt_and_what_it_did_not_print_is_left() {
+    let long = "head -c 30000 /dev/zero | tr '\\0' x";
+    let runs = ["b1", "b2", "b3", "b4", "b5", "b6"];
+    let world = with_inbox(&runs.map(|run| (run, long)));
+    let (mut read, write) = std::io::pipe().unwrap();
+    let mut command = world.turnlane(&["drain", "boss", "--json"]);
+    let mut drain = command.stdout(write).spawn().unwrap();
+    drop(command);
+    let until = Instant::now() + HARD_LIMIT;
+    while rustix::io::ioctl_fionread(&read).unwrap() < TWO_LINES_BYTES {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+    signal(drain.id(), Signal::INT);
+    assert_eq!(drain.wait().unwrap().code(), Some(130));
+    let mut printed = String::new();
+    read.read_to_string(&mut printed).unwrap();
+    let whole = printed.matches('\n').count();
+    assert_eq!(whole, 2);
+    let left = ends(&world, &["inbox", "boss", "--json"], 0).json();
+    assert_eq!(ids(&left), &runs[whole..]);
+}
+
+#[test]
 fn a_drain_waits_no_longer_than_it_may_and_takes_only_what_it_waits_for() {
     let world = with_inbox(&[("b1", "echo 1"), ("b2", "echo 2")]);
     let group = ends(&world, &["drain", "boss", "--until", "b2", "--json"], 0).json();
@@ -283,12 +325,17 @@ fn dead_letters_are_listed_put_back_and_removed() {
         0,
     );
     assert_eq!(ids(&of.json()), ["b1", "b2", "b3"]);
+    // Flags may stand on either side of the word.
+    for (parent, found) in [("boss", 3), ("child", 0)] {
+        let args = ["dead-letters", "--json", "--parent", parent, "list"];
+        assert_eq!(ends(&world, &args, 0).json().len(), found);
+    }
     let purged = ends(&world, &["dead-letters", "purge", "b1", "--json"], 0).json();
     assert_eq!(purged, [json!({"purged": ["b1"]})]);
     ends(&world, &["dead-letters", "purge", "b1"], 3);
     let back = ends(
         &world,
-        &["dead-letters", "retry", "--all", "--parent", "other"],
+        &["dead-letters", "--parent", "other", "retry", "--all"],
         0,
     );
     assert_eq!(back.text(), "RUN\nb2\nb3\n");
@@ -297,6 +344,8 @@ fn dead_letters_are_listed_put_back_and_removed() {
         first_cells(&ends(&world, &["drain", "other"], 0)),
         ["b2", "b3"]
     );
+    ends(&world, &["dead-letters", "--parent", "x", "purge", "b1"], 2);
+    ends(&world, &["dead-letters", "purge", "b1", "--parent", "x"], 2);
     ends(&world, &["dead-letters", "retry"], 2);
     ends(&world, &["dead-letters", "retry", "b1", "--all"], 2);
 }

@@ -357,3 +357,18 @@ fn only_our_own_processes_attach_and_others_speak_the_protocol_as_it_is() {
     drop((lines, socket));
     one.leave();
 }
+
+#[test]
+fn whoever_heard_of_a_purged_session_does_not_hear_of_a_new_one_of_its_name() {
+    let world = World::new();
+    let mut one = world.start();
+    assert_eq!(one.ok("initialize", json!({}))["role"], "owner");
+    let mut two = world.start();
+    let clients = |opened: &Value| number(&opened["session"]["clients"]);
+    one.open("s", "script");
+    assert_eq!(clients(&two.open("s", "script")), 2);
+    two.ok("session/close", json!({"sessionId": "s", "purge": true}));
+    assert_eq!(clients(&one.open("s", "script")), 1);
+    two.leave_others();
+    one.leave();
+}

@@ -1,5 +1,6 @@
 //! The owner of a store dies, or falls silent: whoever is attached goes on, and its client hardly notices.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    HARD_LIMIT, Sidecar, World, command_line, is_root, list, lives, number, signal, text,
+    Finished, HARD_LIMIT, Sidecar, World, command_line, is_root, list, lives, number, signal, text,
 };
 
 use crate::programs;
@@ -381,10 +382,25 @@ fn a_guard_that_somebody_has_stopped_does_not_keep_a_new_owner_waiting() {
 }
 
 #[test]
-fn an_owner_whose_socket_somebody_removed_is_named_and_not_ended() {
+fn a_socket_that_somebody_removed_is_made_again_and_others_come_in() {
+    let world = World::new();
+    let one = begun(world.start(), "owner");
+    for _ in 0..2 {
+        std::fs::remove_file(world.store().join("owner.sock")).unwrap();
+        let two = begun(world.start(), "attached");
+        two.leave();
+    }
+    one.leave();
+    assert!(!world.store().join("owner.sock").exists());
+}
+
+#[test]
+fn an_owner_that_can_not_make_its_socket_again_is_named_and_not_ended() {
     let world = World::configured("[limits]\nowner_timeout_ms = 300\n");
     let mut one = begun(world.start(), "owner");
-    std::fs::remove_file(world.store().join("owner.sock")).unwrap();
+    let socket = world.store().join("owner.sock");
+    std::fs::remove_file(&socket).unwrap();
+    std::fs::create_dir(&socket).unwrap();
     let refused = world.run(&["sessions"]);
     assert_eq!(refused.code(), 1, "{}", refused.err);
     for word in ["storeUnavailable", "owner.sock", &one.pid().to_string()] {
@@ -423,4 +439,107 @@ fn an_owner_in_another_container_lets_us_in_and_is_not_taken_for_us() {
     three.leave();
     two.leave();
     one.leave();
+}
+
+#[test]
+fn a_session_that_was_opened_without_a_question_is_open_again_with_its_variables() {
+    let world = World::new();
+    let (one, mut two) = two(&world);
+    let open = json!({"sessionId": "s", "agent": "sh", "env": {"WORD": "hello"}});
+    two.notify("session/open", open);
+    let ask = json!({"sessionId": "s", "prompt": "echo $WORD"});
+    let mut said = || {
+        let run = persist(&mut two, "prompt", &ask)["runId"].clone();
+        text(&two.ended(text(&run), "completed")["text"]).to_owned()
+    };
+    assert_eq!(said(), "hello\n");
+    one.kill9();
+    assert_eq!(said(), "hello\n");
+    two.leave();
+}
+
+#[test]
+fn a_client_that_said_that_it_leaves_does_so_for_the_next_owner_too() {
+    let world = World::new();
+    let (one, mut two) = two(&world);
+    let mut three = begun(world.start(), "attached");
+    two.open("s", "script");
+    two.ok("shutdown", json!({}));
+    one.kill9();
+    persist(&mut three, "stats", &json!({}));
+    let ask = json!({"sessionId": "s", "prompt": "say x"});
+    let until = Instant::now() + HARD_LIMIT;
+    let refusal = loop {
+        let refusal = two.call("prompt", ask.clone()).unwrap_err();
+        if refusal.kind() != "ownerLost" {
+            break refusal;
+        }
+        assert!(Instant::now() < until);
+    };
+    assert_eq!(refusal.kind(), "shuttingDown", "{refusal:?}");
+    two.close_stdin();
+    three.leave();
+    two.wait_exit();
+}
+
+#[test]
+fn an_interrupt_that_is_lost_with_the_owner_is_obeyed_by_the_next_one() {
+    let world = World::new();
+    let mut one = begun(world.start(), "owner");
+    one.open("s", "sh");
+    let command = [
+        "run",
+        "--session",
+        "s",
+        "--json",
+        "--",
+        "echo at; sleep 1000",
+    ];
+    let mut first = world.turnlane(&command).spawn().unwrap();
+    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
+    let mut hear = |what: &str| {
+        let mut lines = lines.by_ref().map(Result::unwrap);
+        lines.find(|line| line.contains(what)).unwrap()
+    };
+    hear("run/output");
+    let queued = world.turnlane(&command).spawn().unwrap();
+    let until = Instant::now() + HARD_LIMIT;
+    while one.ok("session/get", json!({"sessionId": "s"}))["queued"] != 1 {
+        assert!(Instant::now() < until);
+    }
+    // From here on nothing is answered, and what is asked is lost.
+    one.signal(Signal::STOP);
+    signal(queued.id(), Signal::INT);
+    one.kill9();
+    hear("run/completed");
+    assert_eq!(first.wait().unwrap().code(), Some(125));
+    let ended = Finished::of(queued, b"");
+    assert_eq!(ended.code(), 130, "{}", ended.err);
+}
+
+#[test]
+fn a_client_that_heard_nothing_for_long_goes_on_after_the_log_was_pruned() {
+    let world = World::configured("[limits]\nretain_runs = 10\n").unaudited();
+    let mut one = begun(world.start_with(&["--durability", "relaxed"]), "owner");
+    let mut two = world.start();
+    two.ok("initialize", json!({}));
+    one.open("s", "script");
+    let prompt = json!({"sessionId": "s", "prompt": "say x"});
+    let prompts: Vec<_> = (0..600).map(|_| ("prompt", prompt.clone())).collect();
+    let asked = one.send_all(&prompts);
+    let accepted = asked.iter().map(|id| one.answer(id).unwrap());
+    let accepted: Vec<String> = accepted
+        .map(|answer| text(&answer["runId"]).to_owned())
+        .collect();
+    for run in &accepted {
+        one.ended(run, "completed");
+    }
+    one.refused("run/get", json!({"runId": accepted[0]}), "runNotFound");
+    // What the owner has said until now has come with this.
+    two.ok("stats", json!({}));
+    one.kill9();
+    persist(&mut two, "stats", &json!({}));
+    two.close_stdin();
+    let said = two.all_said();
+    assert!(!said.contains("lost to this client"), "{said}");
 }

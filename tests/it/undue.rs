@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{World, list, text};
+use crate::harness::{World, list, runs_of, text};
 use crate::waking::{asked, wake};
 
 #[test]
@@ -160,6 +160,11 @@ fn a_wake_that_was_taken_back_stays_so_over_a_kill() {
     let mut next = world.start();
     next.open("boss", "script");
     next.settled("boss");
+    for run in ["by-run", "by-session", "by-close"] {
+        let again = json!({"prompt": "say x", "key": run, "runId": run});
+        let told = wake(&mut next, "boss", again);
+        assert_eq!(told, json!({"status": "cancelled", "runId": run}));
+    }
     for (run, reason) in [
         ("by-run", "client"),
         ("by-session", "client"),
@@ -173,4 +178,104 @@ fn a_wake_that_was_taken_back_stays_so_over_a_kill() {
         );
     }
     next.leave();
+}
+
+#[test]
+fn a_wake_that_is_not_due_yet_can_be_waited_for_by_drains_and_other_wakes() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("top", "script");
+    sidecar.child("boss", "top");
+    sidecar.open("child", "script");
+    let held = sidecar.hold("child", "gate");
+    let when = |run: &str| json!({"runIds": [run], "mode": "all"});
+    let first = json!({"when": when(&held), "prompt": "say first", "runId": "first"});
+    wake(&mut sidecar, "boss", first);
+    let then = json!({"when": when("first"), "prompt": "say then", "runId": "then"});
+    let told = wake(&mut sidecar, "child", then);
+    assert_eq!(told["status"], "scheduled", "{told}");
+    let until = json!({"until": when("first"), "waitMs": 60_000});
+    let drain = sidecar.send_drain("top", until);
+    for (method, group) in [("wake", "when"), ("drain", "until")] {
+        let mut params = asked("boss", json!({"prompt": "say never"}));
+        if method == "drain" {
+            params = json!({"sessionId": "top"});
+        }
+        params[group] = when("never");
+        sidecar.refused(method, params, "runNotFound");
+    }
+    sidecar.let_go("child", "gate");
+    let taken = sidecar.answer(&drain).unwrap();
+    assert_eq!(runs_of(&taken), ["first"]);
+    sidecar.ended("then", "completed");
+    sidecar.leave();
+}
+
+#[test]
+fn a_wake_that_joined_another_stands_for_it_in_every_question() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("boss", "script");
+    let held = sidecar.hold("boss", "work");
+    let host = json!({"prompt": "say up\nask may I?\nhold it", "runId": "host"});
+    wake(&mut sidecar, "boss", host);
+    let guest = json!({"prompt": "say joined", "runId": "guest"});
+    assert_eq!(wake(&mut sidecar, "boss", guest)["runId"], "host");
+    sidecar.release("boss", "work");
+    sidecar.ended(&held, "completed");
+    let question = sidecar.state("host", "parked")["permission"].clone();
+    let output = sidecar.ok("run/output", json!({"runId": "guest"}));
+    assert_eq!(output["runId"], "host");
+    assert!(!list(&output["chunks"]).is_empty());
+    let answer = json!({"runId": "guest", "requestId": question["requestId"], "optionId": "yes"});
+    sidecar.ok("permission/respond", answer);
+    let cancelled = sidecar.ok("cancel", json!({"runId": "guest"}));
+    assert_eq!(cancelled["runs"][0]["runId"], "host", "{cancelled}");
+    sidecar.ended("host", "cancelled");
+    let again = sidecar.ok("cancel", json!({"runId": "guest"}));
+    assert_eq!(again["runs"], json!([{"runId": "host", "was": "ended"}]));
+    sidecar.leave();
+}
+
+#[test]
+fn wakes_that_are_not_due_yet_are_listed_before_the_runs_on_every_page() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("top", "script");
+    sidecar.child("boss", "top");
+    sidecar.open("child", "script");
+    let held = sidecar.hold("child", "gate");
+    let when = json!({"runIds": [held], "mode": "all"});
+    for (session, run) in [("boss", "w1"), ("child", "w2"), ("boss", "w3")] {
+        let more = json!({"when": when, "prompt": "say x", "key": run, "runId": run});
+        wake(&mut sidecar, session, more);
+    }
+    let mut listed = |filter: Value| {
+        let page = sidecar.ok("run/list", filter);
+        (ids_of(&page), page["more"] == true)
+    };
+    let all = ["w3", "w2", "w1", &held];
+    let mut filter = json!({"limit": 1});
+    for (nth, run) in all.into_iter().enumerate() {
+        assert_eq!(listed(filter.clone()), (vec![run.to_owned()], nth < 3));
+        filter["before"] = json!(run);
+    }
+    for (filter, runs) in [
+        (json!({}), &all[..]),
+        (json!({"state": "queued"}), &all[..3]),
+        (json!({"state": "active"}), &all[3..]),
+        (json!({"sessionId": "boss"}), &["w3", "w1"]),
+        (json!({"parent": "top"}), &["w3", "w1"]),
+        (json!({"sessionId": "child", "before": "w2"}), &all[3..]),
+        (json!({"before": 1}), &[]),
+    ] {
+        assert_eq!(listed(filter.clone()).0, runs, "{filter}");
+    }
+    let shown = world.run(&["runs", "--limit", "2"]);
+    assert!(shown.text().contains("w3") && shown.err.contains("older"));
+    for before in [json!(0), json!(""), json!([])] {
+        sidecar.refused("run/list", json!({"before": before}), "invalidParams");
+    }
+    sidecar.release("child", "gate");
+    sidecar.leave();
 }

@@ -355,6 +355,7 @@ fn woken_text(status: WakeStatus, run: Option<&RunId>) -> String {
         (WakeStatus::Queued, Some(run)) => format!("{run} is queued"),
         (WakeStatus::Coalesced, Some(run)) => format!("it joined {run}"),
         (WakeStatus::Scheduled, Some(run)) => format!("{run} will be due"),
+        (WakeStatus::Cancelled, Some(run)) => format!("{run} was cancelled"),
         (WakeStatus::Skipped(skip), None) => format!("skipped: {skip:?}"),
         (status, run) => format!("?? {status:?} {run:?}"),
     }

@@ -291,6 +291,7 @@ impl Book<'_> {
             "Agent" => format!("name, or {}", link("AgentDescription")),
             "SessionAgent" => "name, or object".to_owned(),
             "Sessions" => "`\"all\"`, or list of ids".to_owned(),
+            "RunListBefore" => "integer, or id".to_owned(),
             "ClientInfo" | "ServerInfo" => {
                 let fields = definition["properties"].as_object().unwrap().keys();
                 let fields: Vec<String> = fields.map(|field| format!("`{field}`")).collect();

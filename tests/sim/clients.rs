@@ -234,9 +234,13 @@ pub fn other(last_run: u64, last_wake: u64, sessions: u64, rng: &mut Rng) -> Ask
     }
 }
 
-fn group(last_run: u64, rng: &mut Rng) -> Group {
+fn group(last_run: u64, last_wake: u64, rng: &mut Rng) -> Group {
     let mut runs: Vec<RunId> = (0..=rng.below(3))
-        .map(|_| run(last_run.saturating_sub(rng.below(6)).max(1)))
+        .map(|_| match rng.below(12) {
+            // A wake, which may not be due yet.
+            ago @ 0..2 => woken(last_wake.saturating_sub(ago).max(1)),
+            ago => run(last_run.saturating_sub((ago - 2) / 2).max(1)),
+        })
         .collect();
     runs.sort();
     runs.dedup();
@@ -249,7 +253,12 @@ fn group(last_run: u64, rng: &mut Rng) -> Group {
 }
 
 /// Completions are wanted.
-pub fn drain(holder: Holder, last_run: u64, sessions: u64, rng: &mut Rng) -> DrainAsk {
+pub fn drain(
+    holder: Holder,
+    (last_run, last_wake): (u64, u64),
+    sessions: u64,
+    rng: &mut Rng,
+) -> DrainAsk {
     let absent = SessionId::parse("absent").unwrap();
     DrainAsk {
         session: if rng.percent(5) {
@@ -261,7 +270,7 @@ pub fn drain(holder: Holder, last_run: u64, sessions: u64, rng: &mut Rng) -> Dra
         max: *rng.one_of(&[1, 2, 100]),
         lease_ms: *rng.one_of(&[1, 50, 400, 30_000]),
         auto: rng.percent(25),
-        until: rng.percent(20).then(|| group(last_run, rng)),
+        until: rng.percent(20).then(|| group(last_run, last_wake, rng)),
         wait_ms: *rng.one_of(&[0, 0, 100, 2_000]),
         named: false,
     }
@@ -298,6 +307,8 @@ pub fn wake(n: u64, last_run: u64, sessions: u64, rng: &mut Rng) -> WakeAsk {
             WakeBusy::InterruptIfParked,
         ]),
         only_if_pending: rng.percent(20),
-        when: rng.percent(35).then(|| group(last_run, rng)),
+        when: rng
+            .percent(35)
+            .then(|| group(last_run, n.saturating_sub(1), rng)),
     }
 }

@@ -30,6 +30,9 @@ pub fn look_up(store: &mut dyn Store, ask: &mut Ask) -> Vec<SessionId> {
                 .collect()
         }
         Ask::Cancel(CancelAsk::Run { run, known }) => {
+            let mut named = vec![run.clone()];
+            meant(store, &mut named);
+            *run = named.remove(0);
             let stored = store.run(run).expect("it can be read");
             *known = stored.is_some();
             stored
@@ -41,8 +44,7 @@ pub fn look_up(store: &mut dyn Store, ask: &mut Ask) -> Vec<SessionId> {
         | Ask::Close { session, .. }
         | Ask::WaitSession { session, .. } => vec![session.clone()],
         Ask::WaitRuns { pending, need, .. } => {
-            let undue = waiting(store);
-            still_to_end(store, pending, need, &undue);
+            still_to_end(store, pending, need);
             Vec::new()
         }
         Ask::Drain(ask) => {
@@ -54,13 +56,7 @@ pub fn look_up(store: &mut dyn Store, ask: &mut Ask) -> Vec<SessionId> {
             vec![ask.session.clone()]
         }
         Ask::Wake(ask) => {
-            let stored = store.run(&ask.run).expect("it can be read");
-            let joined = store.joined(&ask.run).expect("it can be read");
-            let run = joined.unwrap_or_else(|| ask.run.clone());
-            let stored = stored.or_else(|| store.run(&run).expect("it can be read"));
-            let there = stored.is_some() || run != ask.run;
-            let stored = stored.map(|stored| (stored.row.session, stored.row.wake));
-            ask.prior = there.then_some(PriorWake { run, stored });
+            ask.prior = prior_wake(store, &ask.run);
             look_up_group(store, ask.when.as_mut());
             let stored = store.session(&ask.session).expect("it can be read");
             let parent = stored.and_then(|session| session.parent);
@@ -89,28 +85,48 @@ fn prior(store: &mut dyn Store, ask: &PromptAsk) -> Option<Prior> {
     }
 }
 
+fn prior_wake(store: &mut dyn Store, id: &RunId) -> Option<PriorWake> {
+    let stored = store.run(id).expect("it can be read");
+    let joined = store.joined(id).expect("it can be read");
+    let run = joined.unwrap_or_else(|| id.clone());
+    let stored = stored.or_else(|| store.run(&run).expect("it can be read"));
+    let there = stored.is_some() || run != *id;
+    let ended = stored
+        .as_ref()
+        .and_then(|stored| stored.completion.as_ref());
+    let ended_unstarted = ended.is_some_and(|ended| ended.started_at.is_none());
+    let stored = stored.map(|stored| (stored.row.session, stored.row.wake));
+    there.then_some(PriorWake {
+        run,
+        stored,
+        ended_unstarted,
+    })
+}
+
 /// The wakes that are not due yet.
 fn waiting(store: &mut dyn Store) -> BTreeSet<RunId> {
     let waiting = store.snapshot().expect("it can be read").scheduled;
     waiting.into_iter().map(|wake| wake.run).collect()
 }
 
-/// Keeps the runs that have not ended, and how many of them must. `undue` are those that are runs as well.
-fn still_to_end(
-    store: &mut dyn Store,
-    pending: &mut Vec<RunId>,
-    need: &mut usize,
-    undue: &BTreeSet<RunId>,
-) {
-    for run in &mut *pending {
+/// Each run once: that of a wake that joined another stands for the run that it went into.
+fn meant(store: &mut dyn Store, runs: &mut Vec<RunId>) {
+    let undue = waiting(store);
+    for run in &mut *runs {
         let known = undue.contains(run) || store.run(run).expect("it can be read").is_some();
         let joined = store.joined(run).expect("it can be read");
         if let Some(into) = joined.filter(|_| !known) {
             *run = into;
         }
     }
-    pending.sort();
-    pending.dedup();
+    runs.sort();
+    runs.dedup();
+}
+
+/// Keeps the runs that have not ended, wakes that are not due yet among them, and how many of them must.
+fn still_to_end(store: &mut dyn Store, pending: &mut Vec<RunId>, need: &mut usize) {
+    meant(store, pending);
+    let undue = waiting(store);
     let before = pending.len();
     // A run that nobody knows is refused by the sidecar; here it is left out.
     pending.retain(|run| {
@@ -124,7 +140,8 @@ fn still_to_end(
 
 fn look_up_group(store: &mut dyn Store, group: Option<&mut Group>) {
     if let Some(group) = group {
-        still_to_end(store, &mut group.pending, &mut group.need, &BTreeSet::new());
+        meant(store, &mut group.runs);
+        still_to_end(store, &mut group.pending, &mut group.need);
     }
 }
 

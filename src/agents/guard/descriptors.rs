@@ -42,6 +42,29 @@ pub(super) fn for_agents() -> String {
     }
 }
 
+/// Gives a child that has no guard to do so the limit of before, if ours was raised. It may have begun already: what it does at first
+/// must not depend on it.
+#[cfg(target_os = "linux")]
+pub(super) fn give_back_to(child: u32) {
+    let pid = i32::try_from(child)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    let (Some(current), Some(pid)) = (INHERITED.get(), pid) else {
+        return;
+    };
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: *current,
+        maximum,
+    };
+    // It fails only for a child that is over.
+    let _ = rustix::process::prlimit(Some(pid), Resource::Nofile, limit);
+}
+
+/// Elsewhere only a process itself sets its limits.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn give_back_to(_child: u32) {}
+
 /// Sets this process's limit, which its children inherit, to what its guard was told.
 pub(super) fn give_back(told: &OsStr) {
     let current = match told.to_str() {

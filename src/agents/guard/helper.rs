@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::tree;
+use super::{descriptors, tree};
 
 /// How often it is looked whether what a helper has started is gone.
 const LOOK: Duration = Duration::from_millis(1);
@@ -34,6 +34,9 @@ impl Helper {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let (child, entry) = tree::Entry::of(|| command.spawn(), Child::id)?;
+        if let Some(pid) = child.id() {
+            descriptors::give_back_to(pid);
+        }
         Ok(Self {
             child,
             _entry: entry,
@@ -111,6 +114,20 @@ mod tests {
         let mut helper = Helper::start(Command::new("tail").args(["-f", "/dev/null"])).unwrap();
         tree::sweep();
         assert!(helper.child.try_wait().unwrap().is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_helper_may_open_as_many_files_as_whoever_started_us() {
+        descriptors::raise();
+        let helper = Helper::start(Command::new("tail").args(["-f", "/dev/null"])).unwrap();
+        let pid = helper.child.id().unwrap();
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        let soft = line.unwrap().split_whitespace().nth(3).unwrap();
+        assert_eq!(soft, descriptors::for_agents());
     }
 
     #[tokio::test]

@@ -163,51 +163,26 @@ pub(in crate::cli) struct Wait {
 }
 
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(in crate::cli) struct DeadLetters {
     #[command(subcommand)]
-    pub(super) what: Option<Letters>,
-    #[command(flatten)]
-    pub(super) list: List,
+    what: Option<Letters>,
+    /// `list`: only those that were for this session's inbox; `retry`: into this session's inbox [default: the one that each was for]
+    #[arg(long, value_name = "ID", value_parser = session, global = true)]
+    pub(super) parent: Option<String>,
+    /// Print one JSON value a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
 }
 
 /// What is done with dead letters; without a word, `list`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Letters {
     /// List them in the order in which their runs ended
-    List(List),
+    List,
     /// Put them back into an inbox
-    Retry(Retry),
+    Retry(Which),
     /// Remove them for good
-    Purge(Purge),
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct List {
-    /// Only those that were for this session's inbox
-    #[arg(long, value_name = "ID", value_parser = session)]
-    pub(super) parent: Option<String>,
-    #[command(flatten)]
-    pub(super) shown: Shown,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct Retry {
-    #[command(flatten)]
-    pub(super) which: Which,
-    /// Into this session's inbox [default: the one that each was for]
-    #[arg(long, value_name = "ID", value_parser = session)]
-    pub(super) parent: Option<String>,
-    #[command(flatten)]
-    pub(super) shown: Shown,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct Purge {
-    #[command(flatten)]
-    pub(super) which: Which,
-    #[command(flatten)]
-    pub(super) shown: Shown,
+    Purge(Which),
 }
 
 /// Which dead letters.
@@ -224,26 +199,28 @@ pub(in crate::cli) struct Which {
 
 /// What is to be done with dead letters.
 pub(super) enum Chosen<'a> {
-    List(&'a List),
-    Retry(&'a Retry),
-    Purge(&'a Purge),
+    /// List those of this session's inbox, or all.
+    List(Option<&'a str>),
+    /// Put these back, into this session's inbox or each into its own.
+    Retry(&'a Which, Option<&'a str>),
+    /// Remove these.
+    Purge(&'a Which),
 }
 
 impl DeadLetters {
-    pub(super) fn chosen(&self) -> Chosen<'_> {
-        match &self.what {
-            None => Chosen::List(&self.list),
-            Some(Letters::List(list)) => Chosen::List(list),
-            Some(Letters::Retry(retry)) => Chosen::Retry(retry),
-            Some(Letters::Purge(purge)) => Chosen::Purge(purge),
-        }
-    }
-
-    pub(super) fn json(&self) -> bool {
-        match self.chosen() {
-            Chosen::List(list) => list.shown.json,
-            Chosen::Retry(retry) => retry.shown.json,
-            Chosen::Purge(purge) => purge.shown.json,
+    /// What is meant; with `purge`, a `--parent` would be taken for a choice that it is not.
+    ///
+    /// # Errors
+    /// Why that is a mistake.
+    pub(super) fn chosen(&self) -> Result<Chosen<'_>, &'static str> {
+        let parent = self.parent.as_deref();
+        match (&self.what, parent) {
+            (None | Some(Letters::List), _) => Ok(Chosen::List(parent)),
+            (Some(Letters::Retry(which)), _) => Ok(Chosen::Retry(which, parent)),
+            (Some(Letters::Purge(which)), None) => Ok(Chosen::Purge(which)),
+            (Some(Letters::Purge(_)), Some(_)) => {
+                Err("`dead-letters purge` takes runs or --all, and no --parent")
+            }
         }
     }
 }

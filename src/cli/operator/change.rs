@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::args::{Cancel, Purge, Retry, Wake, Which};
+use super::args::{Cancel, Wake, Which};
 use super::look::list;
 use super::show::{CANCELLED, Column, Printer};
 use super::{Done, REFUSED, Trouble};
@@ -87,23 +87,22 @@ fn skipped(why: &str) -> &'static str {
 
 const RETRIED: &[Column] = &[("RUN", super::show::word)];
 
-pub(super) fn retry(client: &mut Client, out: &Printer, args: &Retry) -> Done {
+pub(super) fn retry(
+    client: &mut Client,
+    out: &Printer,
+    which: &Which,
+    parent: Option<&str>,
+) -> Done {
     let mut params = Map::new();
-    if let Some(parent) = &args.parent {
+    if let Some(parent) = parent {
         params.insert("parent".into(), json!(parent));
     }
-    let runs = letters(client, "deadLetter/retry", "retried", &args.which, params)?;
+    let runs = letters(client, "deadLetter/retry", "retried", which, params)?;
     done(out, "retried", &runs)
 }
 
-pub(super) fn purge(client: &mut Client, out: &Printer, args: &Purge) -> Done {
-    let runs = letters(
-        client,
-        "deadLetter/purge",
-        "purged",
-        &args.which,
-        Map::new(),
-    )?;
+pub(super) fn purge(client: &mut Client, out: &Printer, which: &Which) -> Done {
+    let runs = letters(client, "deadLetter/purge", "purged", which, Map::new())?;
     done(out, "purged", &runs)
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::args::{Inbox, List, Runs};
+use super::args::{Inbox, Runs};
 use super::show::{AGENTS, COMPLETIONS, LETTERS, Printer, RUNS, SESSIONS};
 use super::{Done, Trouble};
 use crate::cli::client::{Client, Refused};
@@ -15,8 +15,8 @@ pub(super) fn sessions(client: &mut Client, out: &Printer) -> Done {
         let last = page.as_array()?.last()?;
         Some(("after", last["sessionId"].clone()))
     };
-    let (found, _) = pages(client, "session/list", "sessions", Map::new(), None, next)?;
-    out.rows(&found, SESSIONS)?;
+    let found = pages(client, "session/list", "sessions", Map::new(), None, next)?;
+    out.rows(&found.rows, SESSIONS)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -46,20 +46,21 @@ pub(super) fn listed(client: &mut Client, args: &Runs) -> Result<(Vec<Value>, bo
     }
     let next = |page: &Value, _: &Value| {
         let last = page.as_array()?.last()?;
-        Some(("before", last["seq"].clone()))
+        // A wake that is not due yet has no number.
+        let last = last.get("seq").unwrap_or(&last["runId"]);
+        Some(("before", last.clone()))
     };
-    pages(client, "run/list", "runs", params, Some(args.limit), next)
+    let found = pages(client, "run/list", "runs", params, Some(args.limit), next)?;
+    Ok((found.rows, found.more))
 }
 
 pub(super) fn inbox(client: &mut Client, out: &Printer, args: &Inbox) -> Done {
-    let peeked = client.ask("inbox/peek", &json!({"sessionId": args.session}))?;
-    out.rows(list(&peeked["completions"]), COMPLETIONS)?;
-    let (pending, leased) = (&peeked["pending"], &peeked["leased"]);
-    if peeked["more"] == true {
-        say(&format!(
-            "these are the oldest: {pending} can be taken, {leased} are held"
-        ));
-    } else if leased.as_u64().is_some_and(|leased| leased > 0) {
+    let mut params = Map::new();
+    params.insert("sessionId".into(), json!(args.session));
+    let found = pages(client, "inbox/peek", "completions", params, None, next_said)?;
+    out.rows(&found.rows, COMPLETIONS)?;
+    let (pending, leased) = (&found.last["pending"], &found.last["leased"]);
+    if leased.as_u64().is_some_and(|leased| leased > 0) {
         say(&format!(
             "{pending} of them can be taken, {leased} are held"
         ));
@@ -67,14 +68,20 @@ pub(super) fn inbox(client: &mut Client, out: &Printer, args: &Inbox) -> Done {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn dead_letters(client: &mut Client, out: &Printer, args: &List) -> Done {
+pub(super) fn dead_letters(client: &mut Client, out: &Printer, parent: Option<&str>) -> Done {
     let mut params = Map::new();
-    if let Some(parent) = &args.parent {
+    if let Some(parent) = parent {
         params.insert("parent".into(), json!(parent));
     }
-    let next = |_: &Value, answer: &Value| Some(("after", answer.get("next")?.clone()));
-    let (found, _) = pages(client, "deadLetter/list", "deadLetters", params, None, next)?;
-    out.rows(&found, LETTERS)?;
+    let found = pages(
+        client,
+        "deadLetter/list",
+        "deadLetters",
+        params,
+        None,
+        next_said,
+    )?;
+    out.rows(&found.rows, LETTERS)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -89,7 +96,21 @@ pub(super) fn list(rows: &Value) -> &[Value] {
     rows.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The rows of every page, at most `limit`, and whether there are more. `next` says with which parameter the page after one is had.
+/// What was on the pages of a list.
+struct Found {
+    rows: Vec<Value>,
+    /// Whether there is more than was asked for.
+    more: bool,
+    /// The last page, without its rows.
+    last: Value,
+}
+
+/// Where a list goes on that says it itself.
+fn next_said(_: &Value, page: &Value) -> Option<(&'static str, Value)> {
+    Some(("after", page.get("next")?.clone()))
+}
+
+/// The rows of every page, at most `limit`. `next` says with which parameter the page after one is had.
 fn pages(
     client: &mut Client,
     method: &str,
@@ -97,23 +118,24 @@ fn pages(
     mut params: Map<String, Value>,
     limit: Option<u64>,
     next: impl Fn(&Value, &Value) -> Option<(&'static str, Value)>,
-) -> Result<(Vec<Value>, bool), Trouble> {
+) -> Result<Found, Trouble> {
     let limit = limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     loop {
         let mut page = client.ask(method, &Value::Object(params.clone()))?;
         let shown = page[rows].take();
-        found.extend_from_slice(list(&shown));
+        all.extend_from_slice(list(&shown));
         let more = page["more"] == true;
-        if found.len() >= limit {
-            let more = more || found.len() > limit;
-            found.truncate(limit);
-            return Ok((found, more));
-        }
-        if !more {
-            return Ok((found, false));
+        if all.len() >= limit || !more {
+            let more = more || all.len() > limit;
+            all.truncate(limit);
+            return Ok(Found {
+                rows: all,
+                more,
+                last: page,
+            });
         }
         let Some((name, value)) = next(&shown, &page) else {
             let why = format!("{method} says that there is more, and not where");

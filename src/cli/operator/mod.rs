@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use super::args::Common;
 use super::client::{Client, INTERRUPTED, INVALID_PARAMS, NOT_FOUND, Refused};
 use super::inside::{Failed, Ready};
-use super::{CANCELLED, OURS, REFUSED, USAGE, say, unprinted};
+use super::{CANCELLED, OURS, REFUSED, USAGE, say, unprinted, usage};
 use crate::protocol::Word as _;
 use crate::sidecar::store_error;
 use crate::store::StoreError;
@@ -51,6 +51,11 @@ type Done = Result<ExitCode, Trouble>;
 
 /// Does what was asked.
 pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
+    if let Operator::DeadLetters(args) = &asked
+        && let Err(why) = args.chosen()
+    {
+        return usage(why);
+    }
     let ready = match Ready::new(common) {
         Ok(ready) => ready,
         Err(status) => return status,
@@ -89,7 +94,7 @@ impl Operator {
             Self::Wake(args) => args.shown.json,
             Self::Cancel(args) => args.shown.json,
             Self::Wait(args) => args.shown.json,
-            Self::DeadLetters(args) => args.json(),
+            Self::DeadLetters(args) => args.json,
             Self::Agents(shown) => shown.json,
         }
     }
@@ -105,9 +110,10 @@ impl Operator {
             Self::Cancel(args) => change::cancel(client, out, args),
             Self::Wait(args) => wait::wait(client, out, args),
             Self::DeadLetters(args) => match args.chosen() {
-                args::Chosen::List(list) => look::dead_letters(client, out, list),
-                args::Chosen::Retry(retry) => change::retry(client, out, retry),
-                args::Chosen::Purge(purge) => change::purge(client, out, purge),
+                Ok(args::Chosen::List(parent)) => look::dead_letters(client, out, parent),
+                Ok(args::Chosen::Retry(which, parent)) => change::retry(client, out, which, parent),
+                Ok(args::Chosen::Purge(which)) => change::purge(client, out, which),
+                Err(why) => Ok(usage(why)),
             },
             Self::Agents(_) => look::agents(client, out),
         }

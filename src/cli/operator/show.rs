@@ -8,6 +8,7 @@ use rustix::termios::tcgetwinsize;
 use serde_json::Value;
 
 use super::table::{Cell, Feed, Look, Tone, table};
+use crate::cli::printing::printing;
 
 /// A column: its header, and what it shows of a record.
 pub(super) type Column = (&'static str, fn(&Value) -> Cell);
@@ -97,9 +98,11 @@ impl Stream<'_> {
 
 /// All of it is on its way when this returns.
 fn put(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    printing(|| {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    })
 }
 
 pub(super) const SESSIONS: &[Column] = &[

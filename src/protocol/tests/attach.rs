@@ -28,6 +28,7 @@ fn attach() -> AttachParams {
         default_agent: Some("sh".into()),
         paced: true,
         state: Some(AttachState {
+            leaving: true,
             initialized: true,
             cursor: "store:4".into(),
             sessions: Sessions::These(vec![session("s")]),
@@ -108,13 +109,20 @@ fn the_owners_words_are_read_as_they_were_meant() {
     };
     let added = Following::Added {
         added: session("s"),
-        cursor,
+        cursor: cursor.clone(),
     };
+    let removed = Following::Removed {
+        removed: session("s"),
+        cursor: cursor.clone(),
+    };
+    let moved = Following::Moved { cursor };
     for (json, says) in [
         (attached.to_json(), OwnerSays::Attached(attached)),
         (refused.to_json(), OwnerSays::Refused(refused)),
         (set.to_json(), OwnerSays::Following(set)),
         (added.to_json(), OwnerSays::Following(added)),
+        (removed.to_json(), OwnerSays::Following(removed)),
+        (moved.to_json(), OwnerSays::Following(moved)),
         (Stopped {}.to_json(), OwnerSays::Stopped(Stopped {})),
     ] {
         let (method, params) = content(&json);

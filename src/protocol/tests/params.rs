@@ -261,8 +261,13 @@ fn every_field_of_asking_and_opening_arrives() {
     );
     assert_eq!(
         (list.limit(&Limits::default()), list.before),
-        (5, Seq::new(9))
+        (5, Seq::new(9).map(Before::Seq))
     );
+    let Ok(Request::RunList(list)) = parse("run/list", r#"{"before":"w"}"#) else {
+        panic!()
+    };
+    let wake = RunId::parse("w").unwrap();
+    assert_eq!(list.before, Some(Before::Wake(wake)));
 
     let full = r#"{"sessionId":"a","agent":{"kind":"command","command":["cat"]},"cwd":"/tmp","env":{"A":"b"},"parent":"p",
         "title":"t","timeoutMs":4,"permissions":"allow","inbox":null,"wake":null,"heartbeat":null,"recover":"cancel"}"#;

@@ -400,8 +400,9 @@ fn whatever_is_taken_is_shown_in_one_line() {
         );
         assert!(superseded(&some) > 0);
         fits(&some);
-        let peek = PeekResult::fitted(u64::MAX, u64::MAX, vec![largest; 3], false);
-        assert!(peek.more && peek.completions.len() == 1);
+        let largest = vec![(cursor(), largest); 3];
+        let peek = PeekResult::fitted(u64::MAX, u64::MAX, largest, false);
+        assert!(peek.more && peek.completions.len() == 1 && peek.next.is_some());
         fits(&peek);
     }
 }

@@ -12,7 +12,7 @@ mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use mio::{Poll, Waker};
 
 use self::place::Place;
-use self::room::{BELL, Room};
+use self::room::{BELL, Room, Threshold};
 use crate::agents::raise_descriptor_limit;
 use crate::domain::Limits;
 use crate::store::{Held, Hold};
@@ -31,18 +31,21 @@ pub const PULSE: u8 = b'p';
 
 /// How long a connection may say nothing at first.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How often the porter looks whether its socket is still there: far less than a wake-up a second.
+const LOOKS: Duration = Duration::from_secs(2);
 /// Descriptors that are none of a connection's: the store, the loop, standard streams.
 const OWN_DESCRIPTORS: u64 = 64;
 
 /// Listens from when it is made until it is dropped; then its socket is removed, and the store's directory is held until that is done.
+/// A socket that somebody else has removed meanwhile is made again, so that others find the way in.
 #[derive(Debug)]
 pub struct Porter {
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
     seats: Seats,
     thread: Option<JoinHandle<()>>,
-    // Removed before the directory is given up: fields are dropped in this order.
-    place: Place,
+    path: PathBuf,
+    // The thread's end removes the socket, and is waited for before the directory is given up.
     _held: Held,
 }
 
@@ -53,6 +56,8 @@ struct Bounds {
     pulses: usize,
     /// How long a connection may say nothing at first.
     silence: Duration,
+    /// How often the socket is looked for.
+    looks: Duration,
 }
 
 /// How many clients there are.
@@ -107,6 +112,7 @@ impl Porter {
             clients,
             pulses: clients.saturating_mul(2),
             silence: SILENCE,
+            looks: LOOKS,
         };
         Self::with(Place::bind(hold.path())?, hold.keep(), bounds, deliver)
     }
@@ -121,7 +127,12 @@ impl Porter {
         let waker = Arc::new(Waker::new(poll.registry(), BELL)?);
         let stop = Arc::<AtomicBool>::default();
         let seats = Seats::default();
-        let room = Room::new(poll, listener, bounds, seats.clone(), deliver)?;
+        let path = place.path().to_path_buf();
+        let threshold = Threshold {
+            place,
+            held: held.clone(),
+        };
+        let room = Room::new(poll, listener, threshold, bounds, seats.clone(), deliver)?;
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("porter".into())
@@ -131,14 +142,14 @@ impl Porter {
             waker,
             seats,
             thread: Some(thread),
-            place,
+            path,
             _held: held,
         })
     }
 
     /// Where it listens.
     pub fn path(&self) -> &Path {
-        self.place.path()
+        &self.path
     }
 
     /// How many clients have been handed on and are not gone.

@@ -4,7 +4,9 @@ use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
+};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -20,11 +22,18 @@ const SHARED: &str = "/tmp";
 
 /// A socket that is listened on. Its file is removed when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place(PathBuf);
+pub(super) struct Place {
+    path: PathBuf,
+    /// Device and number of its file; `None` while it is being made.
+    file: Option<(u64, u64)>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        // What somebody else has put there is not ours to remove.
+        if self.is_there() || self.file.is_none() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -73,7 +82,20 @@ impl Place {
 
     /// The socket's path.
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// Whether whoever looks for the socket finds it.
+    pub(super) fn is_there(&self) -> bool {
+        file_at(&self.path).is_some_and(|there| Some(there) == self.file)
+    }
+
+    /// Listens once more where the socket was that somebody has removed. As with [`Place::bind`], only its store's holder may.
+    ///
+    /// # Errors
+    /// When there can't be a socket there now.
+    pub(super) fn again(&self) -> io::Result<(UnixListener, Self)> {
+        listen(self.path.clone())
     }
 }
 
@@ -115,8 +137,14 @@ fn listen(path: PathBuf) -> io::Result<(UnixListener, Place)> {
         Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(&path)?;
-    let place = Place(path);
-    std::fs::set_permissions(&place.0, std::fs::Permissions::from_mode(0o600))?;
+    let mut place = Place { path, file: None };
+    std::fs::set_permissions(&place.path, std::fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
+    place.file = file_at(&place.path);
     Ok((listener, place))
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    let there = std::fs::symlink_metadata(path).ok()?;
+    Some((there.dev(), there.ino()))
 }

@@ -12,8 +12,10 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use super::place::Place;
 use super::{Bounds, PULSE, Seat, Seats};
 use crate::protocol::RpcError;
+use crate::store::Held;
 use crate::wire::{Style, encode};
 
 /// The stop bell's token.
@@ -32,9 +34,18 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 /// Most bytes of what a refused client said that are read so that it can read its answer.
 const LAST_WORDS: usize = 64 << 10;
 
+/// Where clients come in, and by what right.
+pub(super) struct Threshold {
+    pub(super) place: Place,
+    pub(super) held: Held,
+}
+
 pub(super) struct Room<D> {
     poll: Poll,
     listener: UnixListener,
+    threshold: Threshold,
+    /// When the socket is looked for next.
+    looks: Instant,
     bounds: Bounds,
     seats: Seats,
     deliver: D,
@@ -88,17 +99,18 @@ impl<D: Fn(OwnedFd, Seat)> Room<D> {
     pub(super) fn new(
         poll: Poll,
         listener: UnixListener,
+        threshold: Threshold,
         bounds: Bounds,
         seats: Seats,
         deliver: D,
     ) -> io::Result<Self> {
-        let mut source = SourceFd(&listener.as_raw_fd());
-        poll.registry()
-            .register(&mut source, LISTENER, Interest::READABLE)?;
+        hear_of(&poll, &listener)?;
         Ok(Self {
             poll,
             spare: spare(&listener),
             listener,
+            threshold,
+            looks: Instant::now() + bounds.looks,
             bounds,
             seats,
             deliver,
@@ -114,7 +126,7 @@ impl<D: Fn(OwnedFd, Seat)> Room<D> {
     pub(super) fn serve(mut self, stop: &AtomicBool) {
         let mut events = Events::with_capacity(EVENTS);
         while !stop.load(Ordering::Relaxed) {
-            match self.poll.poll(&mut events, self.patience()) {
+            match self.poll.poll(&mut events, Some(self.patience())) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // INVARIANT: the descriptor is ours and open, and so is what it writes to.
@@ -132,14 +144,48 @@ impl<D: Fn(OwnedFd, Seat)> Room<D> {
                 self.accept();
             }
             self.close_silent();
+            self.look_for_socket();
         }
     }
 
     /// How long nothing can happen by itself.
-    fn patience(&self) -> Option<Duration> {
+    fn patience(&self) -> Duration {
         let silent = self.silent.first_key_value().map(|(_, it)| it.until);
-        let next = silent.into_iter().chain(self.rest).min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        let sooner = silent.into_iter().chain(self.rest);
+        let next = sooner.fold(self.looks, Instant::min);
+        next.saturating_duration_since(Instant::now())
+    }
+
+    /// Somebody may have removed the socket: it is made again, for as long as the store that is found there is the one we hold.
+    fn look_for_socket(&mut self) {
+        let now = Instant::now();
+        if now < self.looks {
+            return;
+        }
+        self.looks = now + self.bounds.looks;
+        let Threshold { place, held } = &mut self.threshold;
+        if place.is_there() || !held.is_in_place() {
+            return;
+        }
+        let again = place.again().and_then(|again| {
+            hear_of(&self.poll, &again.0)?;
+            Ok(again)
+        });
+        match again {
+            Ok((listener, again)) => {
+                let path = again.path().display();
+                tracing::warn!("the socket {path} was removed and is made again");
+                *place = again;
+                // Who has come through the old one is still let in.
+                self.accept();
+                self.listener = listener;
+            }
+            Err(error) if self.troubles.may_tell() => {
+                let path = place.path().display();
+                tracing::warn!("the socket {path} was removed and can't be made again: {error}");
+            }
+            Err(_) => {}
+        }
     }
 
     fn close_silent(&mut self) {
@@ -379,6 +425,13 @@ impl Pulse {
         }
         Ok(false)
     }
+}
+
+/// Tells of those who come.
+fn hear_of(poll: &Poll, listener: &UnixListener) -> io::Result<()> {
+    let mut source = SourceFd(&listener.as_raw_fd());
+    let registry = poll.registry();
+    registry.register(&mut source, LISTENER, Interest::READABLE)
 }
 
 /// A descriptor that nothing is done with.

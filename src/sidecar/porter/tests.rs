@@ -14,6 +14,7 @@ const ROOMY: Bounds = Bounds {
     clients: 100,
     pulses: 100,
     silence: LONG,
+    looks: LONG,
 };
 
 /// A porter, and whom it has let in.
@@ -265,6 +266,54 @@ fn the_quietest_of_too_many_pulses_goes() {
     assert!(is_alive(&mut entrance.connect()));
     assert_eq!(rest(&pulses[1]), "");
     assert!(is_alive(&mut pulses[0]));
+}
+
+#[test]
+fn a_socket_is_made_again_only_where_our_store_is_and_nothing_of_somebody_elses_is_removed() {
+    // With each turn: one answered pulse later it has looked.
+    let soon = Bounds {
+        looks: Duration::ZERO,
+        ..ROOMY
+    };
+    let entrance = Entrance::open(soon);
+    let path = entrance.porter.path().to_path_buf();
+    let mut early = entrance.connect();
+    fs::remove_file(&path).unwrap();
+    let mut late = connected(&path);
+    // Whoever is answered was let in by a porter that has made it.
+    assert!(is_alive(&mut late) && is_alive(&mut early));
+    assert_eq!(mode(&path), 0o600);
+    // What is no socket stays, and is waited for.
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "mine").unwrap();
+    assert!(is_alive(&mut late) && is_alive(&mut late));
+    assert_eq!(fs::read(&path).unwrap(), b"mine");
+    fs::remove_file(&path).unwrap();
+    assert!(is_alive(&mut connected(&path)));
+    // Another store at the same place has a socket of its own.
+    let store = entrance.folder.path().canonicalize().unwrap();
+    fs::remove_file(store.join("owner.lock")).unwrap();
+    let hold = Hold::take(&store).unwrap();
+    fs::remove_file(&path).unwrap();
+    assert!(is_alive(&mut late) && is_alive(&mut late));
+    assert!(!path.exists());
+    let other = Place::bind(hold.path()).unwrap();
+    assert!(is_alive(&mut late) && is_alive(&mut late));
+    drop(entrance.porter);
+    assert_eq!(rest(&late), "");
+    assert!(path.exists());
+    drop(other);
+    assert!(!path.exists());
+}
+
+/// A connection through a socket that may not be there yet.
+fn connected(path: &Path) -> UnixStream {
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => return stream,
+            Err(_) => std::thread::yield_now(),
+        }
+    }
 }
 
 /// A connection of another user, for which a thread acts as one for a moment.

@@ -55,6 +55,13 @@ impl<O: Owners> Relay<O> {
             return false;
         }
         let said = said::look(message, &self.bounds);
+        if let Some(refused) = said.refused {
+            self.client.send(refused);
+            return false;
+        }
+        for noted in said.noted {
+            self.kept.noted(noted);
+        }
         if let Some(owed) = said.owed {
             self.owing.add(owed);
         }

@@ -1,14 +1,14 @@
 //! What a client's own process keeps of it, so that another owner can go on where the lost one was.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::said::{Asked, Variables, What};
+use super::said::{Asked, Noted, Variables, What};
 use crate::domain::{DeliveryId, SessionId};
 use crate::protocol::cut::encoded_len;
 use crate::protocol::{All, AttachState, Attached, Following, Lease, Opened, OpenedAt, Sessions};
@@ -18,6 +18,8 @@ use crate::sidecar::clock::wall;
 const OPENED_BYTES: usize = 16 << 20;
 /// What a session takes beside its texts.
 const SESSION_BYTES: usize = 64;
+/// Sessions that it has let be opened without asking for an answer, before the owner says that they are.
+const NOTED: usize = 64;
 /// Leases that are kept before those that are over are looked for.
 const LEASES: usize = 64;
 
@@ -25,6 +27,8 @@ const LEASES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Kept {
     initialized: bool,
+    /// Whether it said that it is about to leave.
+    leaving: bool,
     /// How far in the durable log it was told everything; `None` before the first owner said where it stands.
     cursor: Option<Arc<str>>,
     hears: Hears,
@@ -32,6 +36,8 @@ pub(super) struct Kept {
     opened: BTreeMap<SessionId, Open>,
     opened_bytes: usize,
     opened_most: usize,
+    /// What it let be opened and no owner said anything about yet.
+    noted: VecDeque<(SessionId, Open)>,
     leases: BTreeMap<DeliveryId, Held>,
     /// So many leases are looked through for those that are over.
     look_at: usize,
@@ -64,12 +70,14 @@ impl Default for Kept {
     fn default() -> Self {
         Self {
             initialized: false,
+            leaving: false,
             cursor: None,
             hears: Hears::Only(BTreeSet::new()),
             output: true,
             opened: BTreeMap::new(),
             opened_bytes: 0,
             opened_most: OPENED_BYTES,
+            noted: VecDeque::new(),
             leases: BTreeMap::new(),
             look_at: LEASES,
         }
@@ -81,17 +89,19 @@ impl Kept {
     pub(super) fn state(&self) -> Option<AttachState> {
         let now = Instant::now();
         let cursor = self.cursor.clone()?;
+        let noted = self.noted.iter().map(|(session, open)| (session, open));
+        let noted = noted.filter(|(session, _)| !self.opened.contains_key(*session));
+        let opened = self.opened.iter().chain(noted);
         Some(AttachState {
             initialized: self.initialized,
+            leaving: self.leaving,
             cursor,
             sessions: match &self.hears {
                 Hears::All => Sessions::All(All::All),
                 Hears::Only(ids) => Sessions::These(ids.iter().cloned().collect()),
             },
             output: self.output,
-            opened: self
-                .opened
-                .iter()
+            opened: opened
                 .map(|(session, open)| Opened {
                     session_id: session.clone(),
                     env: open.env.as_deref().cloned(),
@@ -145,6 +155,13 @@ impl Kept {
                 }
                 self.cursor = Some(cursor);
             }
+            Following::Removed { removed, cursor } => {
+                if let Hears::Only(ids) = &mut self.hears {
+                    ids.remove(&removed);
+                }
+                self.cursor = Some(cursor);
+            }
+            Following::Moved { cursor } => self.cursor = Some(cursor),
         }
     }
 
@@ -193,6 +210,7 @@ impl Kept {
             (What::Prompt, Some(session)) => self.open(session, None, None),
             (What::Open { env, agent_env }, Some(session)) => self.open(session, env, agent_env),
             (What::Close, Some(session)) => self.close(&session),
+            (What::Leave, _) => self.leaving = true,
             (What::Drain, _) => self.drained(result),
             (What::Settle { delivery, all }, _) => self.settled(&delivery, all, result),
             (What::Extend(delivery), _) => {
@@ -200,7 +218,36 @@ impl Kept {
                     held.until = until;
                 }
             }
-            (What::Other | What::Prompt | What::Open { .. } | What::Close, _) => {}
+            (
+                What::Other | What::Prompt | What::Open { .. } | What::Close | What::Invalid(_),
+                _,
+            ) => {}
+        }
+    }
+
+    /// It let something be done and is told nothing about it.
+    pub(super) fn noted(&mut self, noted: Noted) {
+        match noted {
+            Noted::Leave => self.leaving = true,
+            Noted::Open {
+                session,
+                env,
+                agent_env,
+            } => {
+                let open = Open {
+                    env,
+                    agent_env,
+                    stamp: 0,
+                };
+                self.noted.push_back((session, open));
+                let bytes = |(session, open): &(SessionId, Open)| open.bytes(session);
+                while self.noted.len() > NOTED
+                    || self.opened_bytes + self.noted.iter().map(bytes).sum::<usize>()
+                        > self.opened_most
+                {
+                    self.noted.pop_front();
+                }
+            }
         }
     }
 
@@ -225,6 +272,11 @@ impl Kept {
 
     /// The owner says when a session was opened.
     pub(super) fn opened_at(&mut self, opened: &OpenedAt) {
+        let session = &opened.session_id;
+        let noted = self.noted.iter().position(|(noted, _)| noted == session);
+        if let Some((session, open)) = noted.and_then(|at| self.noted.remove(at)) {
+            self.open(session, open.env, open.agent_env);
+        }
         if let Some(open) = self.opened.get_mut(&opened.session_id) {
             open.stamp = opened.stamp;
         }

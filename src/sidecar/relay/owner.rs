@@ -203,7 +203,10 @@ impl<O: Owners> Relay<O> {
 /// What requests are answered when their owner is lost, or ends before it came to them.
 fn unanswered(owed: &Owed, ends: bool) -> String {
     let error = |asked: &Asked| {
-        let error = if ends {
+        let error = if let What::Invalid(error) = &asked.what {
+            // Nobody would have come to it.
+            error.clone()
+        } else if ends {
             RpcError::shutting_down()
         } else {
             RpcError::owner_lost(asked.run.as_ref(), asked.session.as_ref())

@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::domain::{DeliveryId, RunId, SessionId};
-use crate::wire::{Bounds, Entry, Incoming, Message, read};
+use crate::protocol::RpcError;
+use crate::wire::{Bounds, Entry, Incoming, Message, read, refusal};
 
 /// Variables of an environment.
 pub(super) type Variables = Arc<BTreeMap<String, String>>;
@@ -28,6 +29,23 @@ pub(super) struct Said {
     pub(super) watch: Option<u32>,
     /// Whether it is the client's leave.
     pub(super) exit: bool,
+    /// What it is answered with here: no owner could say anything else, and so none is asked.
+    pub(super) refused: Option<String>,
+    /// What is said in it without being asked for an answer.
+    pub(super) noted: Vec<Noted>,
+}
+
+/// Something that a client lets be done and hears nothing about.
+#[derive(Debug)]
+pub(super) enum Noted {
+    /// It opened a session with these variables, or prompted in it without any.
+    Open {
+        session: SessionId,
+        env: Option<Variables>,
+        agent_env: Option<Variables>,
+    },
+    /// It is about to leave.
+    Leave,
 }
 
 /// The answer to a message.
@@ -71,23 +89,30 @@ pub(super) enum What {
     },
     /// It closed a session.
     Close,
+    /// It is about to leave.
+    Leave,
     /// It may hold a delivery.
     Drain,
     /// It settled or gave back what it held of a delivery; all of it, or what the answer names.
     Settle { delivery: DeliveryId, all: bool },
     /// It holds a delivery for longer.
     Extend(DeliveryId),
+    /// It is no request: this is what such a part of a batch is answered.
+    Invalid(RpcError),
 }
 
-/// Reads a message. What the owner will refuse is passed on as it is: it refuses it.
+/// Reads a message. A request that the owner will refuse is passed on as it is: it refuses it.
 pub(super) fn look(message: &Bytes, bounds: &Bounds) -> Said {
     let mut looking = Looking {
         message,
         edits: Vec::new(),
         watch: None,
         exit: false,
+        noted: Vec::new(),
     };
     let owed = match read(message, bounds) {
+        Ok(Message::Single(Entry::Invalid { id, error })) => return refused(refusal(error, id)),
+        Err(error) => return refused(refusal(error, "null")),
         Ok(Message::Single(entry)) => looking.entry(&entry, true).map(Owed::Alone),
         Ok(Message::Batch(entries)) => {
             let asked: Vec<Asked> = entries
@@ -96,7 +121,6 @@ pub(super) fn look(message: &Bytes, bounds: &Bounds) -> Said {
                 .collect();
             (!asked.is_empty()).then_some(Owed::Batch(asked))
         }
-        Err(_) => None,
     };
     let edited = looking.edited();
     // A name that makes a message too large, or gives it a value too many, would have it refused.
@@ -108,6 +132,8 @@ pub(super) fn look(message: &Bytes, bounds: &Bounds) -> Said {
             owed: owed.map(Owed::unnamed),
             watch: None,
             exit: looking.exit,
+            refused: None,
+            noted: Vec::new(),
         };
     }
     Said {
@@ -115,6 +141,20 @@ pub(super) fn look(message: &Bytes, bounds: &Bounds) -> Said {
         owed,
         watch: looking.watch,
         exit: looking.exit,
+        refused: None,
+        noted: looking.noted,
+    }
+}
+
+/// What nobody needs to be asked.
+fn refused(answer: String) -> Said {
+    Said {
+        message: Vec::new(),
+        owed: None,
+        watch: None,
+        exit: false,
+        refused: Some(answer),
+        noted: Vec::new(),
     }
 }
 
@@ -146,6 +186,7 @@ struct Looking<'a> {
     edits: Vec<(Range<usize>, String)>,
     watch: Option<u32>,
     exit: bool,
+    noted: Vec<Noted>,
 }
 
 /// The parameters that matter here, as they were written.
@@ -184,16 +225,12 @@ impl Looking<'_> {
         match entry {
             Entry::Call(incoming) => self.call(incoming, alone),
             Entry::Answer => None,
-            Entry::Invalid { id, .. } => {
-                // Alone and without an id that can be told, no answer can be told for its own.
-                let told = !alone || *id != "null";
-                told.then(|| Asked {
-                    id: Arc::from(*id),
-                    run: None,
-                    session: None,
-                    what: What::Other,
-                })
-            }
+            Entry::Invalid { id, error } => Some(Asked {
+                id: Arc::from(*id),
+                run: None,
+                session: None,
+                what: What::Invalid(error.clone()),
+            }),
         }
     }
 
@@ -202,18 +239,26 @@ impl Looking<'_> {
         // What can't be read here, or is there twice, is refused by the owner.
         let Some(Ok(seen)) = params.map(|raw| serde_json::from_str::<Params<'_>>(raw.get())) else {
             self.exit |= call.method == "exit";
-            return call.id.map(|id| Asked {
+            let what = self.what(call, &Params::default(), alone);
+            let Some(id) = call.id else {
+                self.note(None, what);
+                return None;
+            };
+            return Some(Asked {
                 id: id.into(),
                 run: None,
                 session: None,
-                what: self.what(call, &Params::default(), alone),
+                what,
             });
         };
         let mut run = value(seen.run_id);
         let mut session = value(seen.session_id);
-        if let (Some(params), Some(_)) = (params, call.id) {
+        if let Some(params) = params {
             match &*call.method {
-                "prompt" | "wake" => run = self.name(params, "runId", seen.run_id).or(run),
+                // Nobody repeats what is not answered.
+                "prompt" | "wake" if call.id.is_some() => {
+                    run = self.name(params, "runId", seen.run_id).or(run);
+                }
                 "session/open" => {
                     session = self.name(params, "sessionId", seen.session_id).or(session);
                 }
@@ -222,12 +267,35 @@ impl Looking<'_> {
         }
         let what = self.what(call, &seen, alone);
         self.exit |= call.method == "exit";
-        call.id.map(|id| Asked {
+        let Some(id) = call.id else {
+            self.note(session, what);
+            return None;
+        };
+        Some(Asked {
             id: id.into(),
             run,
             session,
             what,
         })
+    }
+
+    /// Nobody is told what becomes of this.
+    fn note(&mut self, session: Option<SessionId>, what: What) {
+        let noted = match (what, session) {
+            (What::Open { env, agent_env }, Some(session)) => Noted::Open {
+                session,
+                env,
+                agent_env,
+            },
+            (What::Prompt, Some(session)) => Noted::Open {
+                session,
+                env: None,
+                agent_env: None,
+            },
+            (What::Leave, _) => Noted::Leave,
+            _ => return,
+        };
+        self.noted.push(noted);
     }
 
     fn what(&mut self, call: &Incoming<'_>, seen: &Params<'_>, alone: bool) -> What {
@@ -239,6 +307,7 @@ impl Looking<'_> {
                 agent_env: described(seen.agent),
             },
             "session/close" => What::Close,
+            "shutdown" => What::Leave,
             "drain" => What::Drain,
             method @ ("drain/ack" | "drain/release" | "drain/extend") => {
                 match value::<DeliveryId>(seen.delivery_id) {

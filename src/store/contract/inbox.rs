@@ -20,7 +20,7 @@ fn entries(store: &mut dyn Store, session: &str) -> Vec<InboxEntry> {
         .into_iter()
         .find(|(id, _)| id.as_str() == session);
     let entries = found.map_or(Vec::new(), |(_, entries)| entries);
-    assert_eq!(store.inbox(&sid(session), 1_000).unwrap(), entries);
+    assert_eq!(store.inbox(&sid(session), None, 1_000).unwrap(), entries);
     entries
 }
 
@@ -57,9 +57,14 @@ pub(super) fn entries_come_back_whole_and_in_order(store: &mut dyn Store) {
     let of_p = vec![entry(&rows[3], 50, 2), entry(&rows[0], 30, 9), full];
     assert_eq!(entries(store, "p"), of_p);
     assert_eq!(entries(store, "q"), [entry(&rows[2], 40, 3)]);
-    assert_eq!(store.inbox(&sid("p"), 2).unwrap(), of_p[..2]);
-    assert_eq!(store.inbox(&sid("p"), 0).unwrap(), []);
-    assert_eq!(store.inbox(&sid("pp"), 9).unwrap(), []);
+    assert_eq!(store.inbox(&sid("p"), None, 2).unwrap(), of_p[..2]);
+    assert_eq!(store.inbox(&sid("p"), None, 0).unwrap(), []);
+    let first = Some(of_p[0].no);
+    assert_eq!(store.inbox(&sid("p"), first, 1).unwrap(), of_p[1..2]);
+    assert_eq!(store.inbox(&sid("p"), first, 9).unwrap(), of_p[1..]);
+    let last = of_p.last().map(|entry| entry.no);
+    assert_eq!(store.inbox(&sid("p"), last, 9).unwrap(), []);
+    assert_eq!(store.inbox(&sid("pp"), None, 9).unwrap(), []);
     let owners = store.snapshot().unwrap().inboxes;
     assert_eq!(
         owners.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(),

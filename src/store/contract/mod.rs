@@ -220,7 +220,7 @@ fn deliver(session: &str, entries: Vec<(EventNo, RunId)>, known_as: Option<(&str
 
 /// The runs that an inbox holds, in order.
 fn owed(store: &mut dyn Store, session: &str) -> Vec<String> {
-    let entries = store.inbox(&sid(session), 1_000).unwrap();
+    let entries = store.inbox(&sid(session), None, 1_000).unwrap();
     entries.iter().map(|entry| entry.run.to_string()).collect()
 }
 
@@ -303,7 +303,7 @@ fn a_new_store_is_empty(store: &mut dyn Store) {
     assert_eq!(store.run(&rid("r1")).unwrap(), None);
     assert!(matches!(store.prompt(seq(1)), Err(StoreError::Corrupt(_))));
     assert_eq!(store.session(&sid("a")).unwrap(), None);
-    assert_eq!(store.inbox(&sid("a"), 10).unwrap(), []);
+    assert_eq!(store.inbox(&sid("a"), None, 10).unwrap(), []);
     assert_eq!(store.dead_letters(None, None, 10).unwrap(), []);
     assert_eq!(store.dead_letter(&rid("r1")).unwrap(), None);
     assert_eq!(delivery(store, "d1"), None);

@@ -22,9 +22,13 @@ pub(super) struct Delivery {
 
 impl Tables {
     /// What an inbox holds, in its order.
-    pub(super) fn inbox_of(&self, id: &SessionId) -> impl Iterator<Item = &InboxEntry> {
+    pub(super) fn inbox_of(
+        &self,
+        id: &SessionId,
+        after: Option<EventNo>,
+    ) -> impl Iterator<Item = &InboxEntry> {
         let rows = self.inbox.rows();
-        let from = rows.range((id.clone(), EventNo::after(None))..);
+        let from = rows.range((id.clone(), EventNo::after(after))..);
         from.take_while(move |((owner, _), _)| owner == id)
             .map(|(_, entry)| entry)
     }

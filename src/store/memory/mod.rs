@@ -211,9 +211,15 @@ impl Store for MemoryStore {
             || runs.any(|run| run.row.notify.as_ref() == Some(id)))
     }
 
-    fn inbox(&mut self, id: &SessionId, limit: usize) -> Result<Vec<InboxEntry>, StoreError> {
+    fn inbox(
+        &mut self,
+        id: &SessionId,
+        after: Option<EventNo>,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, StoreError> {
         self.alive()?;
-        Ok(self.tables.inbox_of(id).take(limit).cloned().collect())
+        let entries = self.tables.inbox_of(id, after);
+        Ok(entries.take(limit).cloned().collect())
     }
 
     fn delivery(

@@ -1,5 +1,6 @@
 //! What goes: after a time, and at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::inbox::Delivery;
@@ -11,7 +12,7 @@ use crate::store::{Retention, StoreError};
 impl Tables {
     /// Removes all that is of a session. What it was owed has become dead letters before, and those stay.
     pub(super) fn purge(&mut self, id: &SessionId) -> Result<(), StoreError> {
-        let emptied = self.inbox_of(id).next().is_none();
+        let emptied = self.inbox_of(id, None).next().is_none();
         self.must(emptied, || format!("the inbox of {id} is not empty"))?;
         let runs = self.runs.rows().values();
         let runs: Vec<(Seq, RunId)> = runs
@@ -33,7 +34,11 @@ impl Tables {
             self.scheduled.remove(&run);
         }
         self.remove_joined(|(_, session, _)| session == id);
-        self.remove_deliveries(|delivery| delivery.1.session == *id);
+        let dead: BTreeSet<EventNo> = self.dead.rows().keys().copied().collect();
+        self.remove_deliveries(|(_, delivery)| {
+            let mut entries = delivery.entries.iter();
+            delivery.session == *id && !entries.any(|(no, _)| dead.contains(no))
+        });
         self.sessions.remove(id);
         self.purged.put(id.clone(), ());
         Ok(())
@@ -165,6 +170,6 @@ impl Tables {
         !waits
             && !parent
             && !self.runs.rows().values().any(names)
-            && self.inbox_of(id).next().is_none()
+            && self.inbox_of(id, None).next().is_none()
     }
 }

@@ -129,6 +129,12 @@ impl Tables {
             }
         }
         let scheduled: Vec<ScheduledWake> = self.scheduled.rows().values().cloned().collect();
+        let waited_for: BTreeSet<&RunId> = scheduled.iter().flat_map(|wake| &wake.runs).collect();
+        let joined = waited_for
+            .into_iter()
+            .filter(|run| !self.ids.rows().contains_key(run))
+            .filter_map(|run| Some((run.clone(), self.joined_to(run)?)))
+            .collect();
         let mut named: BTreeSet<&SessionId> = runs.iter().map(|run| &run.session).collect();
         named.extend(runs.iter().filter_map(|run| run.notify.as_ref()));
         named.extend(inboxes.iter().map(|(owner, _)| owner));
@@ -145,6 +151,7 @@ impl Tables {
             runs,
             inboxes,
             scheduled,
+            joined,
             purged: self.purged.rows().keys().cloned().collect(),
             hold_delivered_ms: None,
             seed: 0,

@@ -89,7 +89,7 @@ fn a_planted_store_loses_its_last_commit_or_its_inbox() {
         .unwrap();
     assert!(
         store
-            .inbox(&SessionId::parse("p").unwrap(), 9)
+            .inbox(&SessionId::parse("p").unwrap(), None, 9)
             .unwrap()
             .is_empty()
     );
@@ -111,7 +111,7 @@ fn a_planted_store_keeps_one_that_was_settled() {
         .apply(vec![Write::Settle(p.clone(), settled)])
         .unwrap();
     store.commit().unwrap();
-    let left = store.crash().inbox(&p, 9).unwrap();
+    let left = store.crash().inbox(&p, None, 9).unwrap();
     assert_eq!((left.len(), &left[0].run), (1, &id("b")));
 }
 
@@ -120,7 +120,7 @@ fn what_was_committed_survives_and_what_was_not_is_taken_back_whole() {
     contract::survives_a_restart(MemoryStore::new(), MemoryStore::crash);
     contract::survives_a_restart(MemoryStore::new(), |mut store| {
         let p = SessionId::parse("p").unwrap();
-        let entries = store.inbox(&p, 9).unwrap();
+        let entries = store.inbox(&p, None, 9).unwrap();
         let keys = entries.iter().map(|entry| (entry.no, entry.run.clone()));
         let settle = Write::Settle(p.clone(), keys.collect());
         let forget = Write::Forget(id("r4"));

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{self, FlockOperation};
@@ -31,12 +31,27 @@ pub struct Held(Arc<Lock>);
 
 /// Never inherited: a child must not hold the store of a dead parent.
 #[derive(Debug)]
-struct Lock(OwnedFd);
+struct Lock {
+    file: OwnedFd,
+    path: PathBuf,
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing is not enough: a child that is just being started has the descriptor until it becomes another program.
-        let _ = fs::flock(&self.0, FlockOperation::Unlock);
+        let _ = fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+impl Held {
+    /// Whether the lock still is the one that whoever looks for the store finds: a directory that was removed or moved away is held,
+    /// but what lies at its path now is somebody else's.
+    pub fn is_in_place(&self) -> bool {
+        let Lock { file, path } = &*self.0;
+        let there = fs::lstat(path).ok();
+        let ours = fs::fstat(file).ok();
+        let names = |stat: fs::Stat| (stat.st_dev, stat.st_ino);
+        there.is_some() && there.map(names) == ours.map(names)
     }
 }
 
@@ -50,7 +65,7 @@ impl Hold {
         let lock = lock(&directory)?;
         let who = holder::who(std::process::id(), process::start_of_own());
         // Emptied first, and written once: whoever reads meanwhile finds nothing, or all of it, and never half of two records.
-        fs::ftruncate(&lock.0, 0)
+        fs::ftruncate(&lock.file, 0)
             .and_then(|()| write(&lock, 0, who.as_bytes()))
             .map_err(|error| unwritten(&directory, error))?;
         Ok(Self {
@@ -74,7 +89,7 @@ impl Hold {
         }
         line.push(b'\n');
         let lock = &self.lock.0;
-        fs::ftruncate(&lock.0, self.who_bytes)
+        fs::ftruncate(&lock.file, self.who_bytes)
             .and_then(|()| write(lock, self.who_bytes, &line))
             .map_err(|error| unwritten(&self.directory, error))
     }
@@ -112,13 +127,14 @@ fn lock(directory: &Directory) -> Result<Lock, StoreError> {
         }
         // A lock on a file that was removed meanwhile keeps nobody out.
         if directory.has(LOCK, &file)? {
-            return Ok(Lock(file));
+            let path = directory.path().join(LOCK);
+            return Ok(Lock { file, path });
         }
     }
 }
 
 fn write(lock: &Lock, at: u64, bytes: &[u8]) -> Result<(), Errno> {
-    match rustix::io::pwrite(&lock.0, bytes, at)? {
+    match rustix::io::pwrite(&lock.file, bytes, at)? {
         written if written == bytes.len() => Ok(()),
         // A file takes less than it is given only where the disk is full.
         _ => Err(Errno::NOSPC),

@@ -27,15 +27,7 @@ use errors::{Got, Problem};
 
 pub use hold::{Held, Hold};
 pub use holder::Holder;
-
-/// What a commit survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// Every death, of the machine too: each commit waits for the disk.
-    Full,
-    /// Every death of the process; a machine that loses power may lose the last commits.
-    Relaxed,
-}
+pub use schema::Durability;
 
 /// A store in SQLite.
 #[derive(Debug)]
@@ -251,8 +243,13 @@ impl Store for SqliteStore {
         self.read(|db| reads::is_named(db, id))
     }
 
-    fn inbox(&mut self, id: &SessionId, limit: usize) -> Result<Vec<InboxEntry>, StoreError> {
-        self.read(|db| reads::inbox(db, id, limit))
+    fn inbox(
+        &mut self,
+        id: &SessionId,
+        after: Option<EventNo>,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, StoreError> {
+        self.read(|db| reads::inbox(db, id, after, limit))
     }
 
     fn delivery(

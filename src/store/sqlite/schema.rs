@@ -2,8 +2,16 @@
 
 use rusqlite::Connection;
 
-use super::Durability;
 use super::errors::{Got, Problem};
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Every death, of the machine too: each commit waits for the disk.
+    Full,
+    /// Every death of the process; a machine that loses power may lose the last commits.
+    Relaxed,
+}
 
 /// Marks a database as ours: "tlan".
 const APPLICATION: i64 = 0x746c_616e;

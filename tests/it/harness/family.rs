@@ -133,7 +133,8 @@ impl Sidecar {
         let page = self.ok("run/list", json!({"sessionId": session}));
         assert_eq!(page["more"], false, "these tests have few runs");
         let mut runs = list(&page["runs"]).to_vec();
-        runs.retain(|run| run["kind"] == "wake");
+        // One that is not due yet is none.
+        runs.retain(|run| run["kind"] == "wake" && run.get("seq").is_some());
         runs.sort_by_key(|run| number(&run["seq"]));
         runs
     }

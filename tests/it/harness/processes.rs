@@ -1,7 +1,7 @@
 //! Processes as the kernel shows them.
 
-use std::fs;
 use std::time::Instant;
+use std::{fs, thread};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, geteuid, kill_process, pidfd_open};
@@ -10,8 +10,24 @@ use super::HARD_LIMIT;
 
 /// Sends a signal to a process; one that is gone already is no trouble.
 pub fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let _ = kill_process(pid.expect("a process has a number"), signal);
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let _ = kill_process(raw.expect("a process has a number"), signal);
+    // One that is being stopped goes on for as long as not all of its threads have noticed.
+    let started = Instant::now();
+    while signal == Signal::STOP && runs(pid) {
+        assert!(started.elapsed() < HARD_LIMIT, "{pid} does not stop");
+        thread::yield_now();
+    }
+}
+
+/// Whether any thread of a process is there and not stopped.
+fn runs(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+        !(state.is_empty() || state.starts_with(['T', 't', 'Z', 'X']))
+    })
 }
 
 /// Whether these tests may do what only root may.

@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::finished::Finished;
-use super::processes::{marked, wait_none_marked};
+use super::processes::{marked, signal, wait_gone, wait_none_marked};
 use super::sidecar::Sidecar;
 use super::taken::Taken;
 use super::{list, text};
@@ -218,7 +219,15 @@ impl Drop for World {
     fn drop(&mut self) {
         // The last one looks.
         let last = Arc::strong_count(&self.0) == 1;
-        if !last || std::thread::panicking() {
+        if !last {
+            return;
+        }
+        if std::thread::panicking() {
+            // The test has failed: what it has started is not left behind.
+            while let [first, ..] = *marked(&self.0.mark) {
+                signal(first, Signal::KILL);
+                wait_gone(first);
+            }
             return;
         }
         wait_none_marked(&self.0.mark);
@@ -244,7 +253,7 @@ fn compare(world: &World) {
             let page = auditor.ok("run/list", params.clone());
             for run in list(&page["runs"]) {
                 stored.insert(text(&run["runId"]).to_owned(), run.clone());
-                params = json!({"before": run["seq"]});
+                params = json!({"before": run.get("seq").unwrap_or(&run["runId"])});
             }
             if page["more"] == false {
                 break;

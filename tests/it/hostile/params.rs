@@ -89,7 +89,10 @@ fn of_inboxes() -> Vec<(&'static str, Value)> {
             json!({"deliveryId": "never", "runIds": ["never"]}),
         ),
         ("drain/extend", json!({"deliveryId": "never", "leaseMs": 1})),
-        ("inbox/peek", json!({"sessionId": "nobody", "limit": 1})),
+        (
+            "inbox/peek",
+            json!({"sessionId": "nobody", "after": "nowhere:1", "limit": 1}),
+        ),
         (
             "deadLetter/list",
             json!({"parent": "nobody", "after": "nowhere:1", "limit": 1}),

@@ -82,7 +82,7 @@ impl Audit {
                     left,
                 },
             ) => self.stopped(completed, cancelled, left),
-            (_, answer) => self.answered_of_inbox((now, decided), &open, answer),
+            (_, answer) => self.answered_of_inbox((now, decided), &open, answer, store),
         }
     }
 
@@ -91,6 +91,7 @@ impl Audit {
         (now, decided): (Now, u64),
         open: &Open,
         answer: Answer,
+        store: &mut dyn Store,
     ) -> Kept {
         match (&open.ask, answer) {
             (
@@ -108,10 +109,10 @@ impl Audit {
                     run,
                     retry_at,
                 };
-                self.told_of_wake(now, decided, (open, ask), &told)
+                self.told_of_wake(now, decided, (open, ask), &told, store)
             }
             (Ask::Drain(ask), Answer::Delivered(told)) => {
-                self.delivered((now.mono, decided), open, ask, &told)
+                self.delivered((now.mono, decided), (open, ask), &told, store)
             }
             (Ask::Ack(ask), answer @ Answer::Acked { .. }) => {
                 self.acked((now.mono, decided), ask, &answer)

@@ -262,9 +262,10 @@ impl Audit {
             .is_none_or(|book| book.spot == Spot::Ended)
     }
 
-    /// How many of these runs have ended, as the question meant them.
+    /// How many of these runs have surely ended, as the question meant them.
     pub(super) fn ended_of(&self, open: &Open, pending: &[RunId]) -> usize {
-        let ended = |run: &&RunId| open.ended.contains(*run) || self.has_ended(run);
+        let there = |run: &RunId| self.runs.contains_key(run) && self.has_ended(run);
+        let ended = |run: &&RunId| open.ended.contains(*run) || there(run);
         pending.iter().filter(ended).count()
     }
 

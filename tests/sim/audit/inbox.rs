@@ -221,21 +221,28 @@ impl Audit {
     pub(super) fn delivered(
         &mut self,
         (now, decided): (Mono, u64),
-        open: &Open,
-        ask: &DrainAsk,
+        (open, ask): (&Open, &DrainAsk),
         told: &Delivery,
+        store: &mut dyn Store,
     ) -> Kept {
         let late = now.since_ms(open.asked) >= ask.wait_ms;
         if told.timed_out && (!late || !told.entries.is_empty()) {
             return broken("wait-lasts", format!("{open:?} at {now:?}"));
         }
         let group = ask.until.as_ref();
-        let meant = |one: &Delivered| group.is_none_or(|group| group.runs.contains(&one.run));
-        if told.entries.len() > ask.max || !told.entries.iter().all(meant) {
+        let mut meant = |one: &Delivered| {
+            // A wake that was waited for may have gone into that run.
+            let mut carried = |run: &RunId| store.joined(run).expect("it can be read");
+            group.is_none_or(|group| {
+                let into = |run| carried(run).as_ref() == Some(&one.run);
+                group.runs.contains(&one.run) || group.runs.iter().any(into)
+            })
+        };
+        if told.entries.len() > ask.max || !told.entries.iter().all(&mut meant) {
             return broken("own-answer", format!("{told:?} for {ask:?}"));
         }
         if let Some(group) = group.filter(|_| !told.entries.is_empty())
-            && self.ended_of(open, &group.pending) < group.need
+            && self.over_of(open, &group.pending, store) < group.need
         {
             return broken("wait-lasts", format!("{open:?}: {told:?}"));
         }

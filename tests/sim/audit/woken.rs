@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use turnlane::domain::{Mono, Now, Reason, RunId, RunKind, SessionId, Skip, WakeBusy, Wall};
 use turnlane::engine::{Ask, Delivery, WakeAsk, WakeStatus};
+use turnlane::store::Store;
 
 use super::books::{Book, Open, Spot, Target};
 use super::holds::Counts;
@@ -64,6 +65,7 @@ impl Audit {
         decided: u64,
         (open, ask): (&Open, &WakeAsk),
         told: &Woken,
+        store: &mut dyn Store,
     ) -> Kept {
         let bad = |rule| broken(rule, format!("{told:?} for {ask:?}"));
         if self.repeats(ask, told) {
@@ -76,10 +78,14 @@ impl Audit {
         let Some(run) = &told.run else {
             return bad("own-answer");
         };
-        let waits = ask.when.as_ref();
-        let waits = waits.is_some_and(|group| self.ended_of(open, &group.pending) < group.need);
+        let when = ask.when.as_ref();
+        // A wake among them that is no run may be over since, without a word.
+        let waits = when.is_some_and(|group| self.ended_of(open, &group.pending) < group.need);
+        let must = when.is_some_and(|group| self.over_of(open, &group.pending, store) < group.need);
         let later = told.status == WakeStatus::Scheduled;
-        if later && !self.may_wait(now, ask, waits, told.retry_at) || waits && !later {
+        let may = self.may_wait(now, ask, waits, told.retry_at)
+            || !must && self.may_wait(now, ask, false, told.retry_at);
+        if later && !may || must && !later {
             return bad("scheduled");
         }
         if !waits && self.must_skip(ask, decided, now.mono) {
@@ -118,9 +124,14 @@ impl Audit {
         let run = told.run.as_ref();
         let book = run.and_then(|run| self.runs.get(run));
         let spot = book.map(|book| book.spot);
+        let begun = book.is_some_and(|book| book.begun);
         let joined = ask.prior.as_ref().is_some_and(|prior| prior.run != ask.run);
         let fits = match told.status {
-            WakeStatus::Started => matches!(spot, Some(Spot::UnderWay | Spot::Ended)),
+            WakeStatus::Started => match spot {
+                Some(Spot::Ended) => begun,
+                spot => spot == Some(Spot::UnderWay),
+            },
+            WakeStatus::Cancelled => spot == Some(Spot::Ended) && !begun,
             WakeStatus::Queued => spot == Some(Spot::Queued),
             WakeStatus::Coalesced => joined,
             WakeStatus::Scheduled => spot.is_none(),
@@ -225,7 +236,10 @@ impl Audit {
                 // Nothing was left for it.
                 WakeStatus::Started => began || book.begun_at.is_none() && book.end.is_some(),
                 WakeStatus::Queued => !began,
-                WakeStatus::Coalesced | WakeStatus::Scheduled | WakeStatus::Skipped(_) => true,
+                WakeStatus::Coalesced
+                | WakeStatus::Scheduled
+                | WakeStatus::Cancelled
+                | WakeStatus::Skipped(_) => true,
             };
             if !fits {
                 return broken("woken", format!("{run} is {status:?}: {book:?}"));

@@ -84,7 +84,12 @@ impl World<'_> {
         let attached = self.peers.attached();
         let who = *self.rng.one_of(&attached);
         let holder = self.peers.holder(who).expect("it is attached");
-        let ask = clients::drain(holder, self.runs, self.sessions, &mut self.rng);
+        let ask = clients::drain(
+            holder,
+            (self.runs, self.wakes),
+            self.sessions,
+            &mut self.rng,
+        );
         self.ask_by(who, Ask::Drain(Box::new(ask)))
     }
 
@@ -113,7 +118,12 @@ impl World<'_> {
             lease_ms: *self.rng.one_of(&[400, 30_000, 30_000]),
             auto: false,
             until: None,
-            ..clients::drain(holder, self.runs, self.sessions, &mut self.rng)
+            ..clients::drain(
+                holder,
+                (self.runs, self.wakes),
+                self.sessions,
+                &mut self.rng,
+            )
         };
         self.ask_by(who, Ask::Drain(Box::new(ask)))
     }

@@ -40,6 +40,9 @@ impl Books {
         if let Some(owed) = said.owed {
             self.owing.add(owed);
         }
+        for noted in said.noted {
+            self.kept.noted(noted);
+        }
     }
 
     fn answer(&mut self, id: &str, result: &Value) {
@@ -200,6 +203,21 @@ fn what_is_heard_and_how_far_is_what_the_owner_said_last() {
         books.kept.told(method, Some(&params));
     }
     assert_eq!(books.state()["cursor"], "store:9");
+    let less = json!({"removed": "b", "cursor": "store:10"});
+    books.kept.following(following(less));
+    let state = books.state();
+    assert_eq!(
+        (&state["sessions"], &state["cursor"]),
+        (&json!(["a"]), &json!("store:10"))
+    );
+    books
+        .kept
+        .following(following(json!({"cursor": "store:11"})));
+    let state = books.state();
+    assert_eq!(
+        (&state["sessions"], &state["output"], &state["cursor"]),
+        (&json!(["a"]), &json!(false), &json!("store:11"))
+    );
     let all = json!({"sessions": "all", "output": true, "cursor": "store:9"});
     books.kept.following(following(all));
     assert_eq!(books.state()["sessions"], "all");
@@ -248,4 +266,57 @@ fn leases_are_kept_as_long_as_they_are_held() {
     while !held(&books).is_empty() {
         assert!(began.elapsed() < PATIENCE, "a lease that is over is kept");
     }
+}
+
+#[test]
+fn sessions_that_were_opened_without_a_question_are_kept_as_well() {
+    let mut books = Books::new();
+    let open = |session: &str, value: &str| {
+        note(
+            "session/open",
+            &json!({"sessionId": session, "env": {"A": value}}),
+        )
+    };
+    books.say(&open("a", "1"));
+    books.say(&format!(
+        "[{},{}]",
+        open("b", "2"),
+        note("prompt", &json!({"sessionId": "c", "prompt": "x"}))
+    ));
+    // What the owner says of it decides, and until then it may be.
+    let opened = |session: &str, stamp| OpenedAt {
+        session_id: SessionId::parse(session).unwrap(),
+        stamp,
+    };
+    books.kept.opened_at(&opened("a", 4));
+    books.kept.opened_at(&opened("b", 5));
+    assert_eq!(
+        books.state()["opened"],
+        json!([
+            {"sessionId": "a", "env": {"A": "1"}, "stamp": 4},
+            {"sessionId": "b", "env": {"A": "2"}, "stamp": 5},
+            {"sessionId": "c", "stamp": 0},
+        ])
+    );
+    // One that was refused changes nothing of what was opened.
+    books.say(&open("a", "3"));
+    assert_eq!(books.state()["opened"][0]["env"], json!({"A": "1"}));
+    for no in 0..1_000 {
+        books.say(&open(&format!("s{no}"), "4"));
+    }
+    assert!(books.state()["opened"].as_array().unwrap().len() <= 2 + 64);
+}
+
+#[test]
+fn a_client_that_said_that_it_leaves_is_leaving_for_every_owner() {
+    let mut books = Books::new();
+    books.say(&request(1, "shutdown", &json!({})));
+    assert_eq!(books.state()["leaving"], false);
+    books.owing.answered("1").unwrap();
+    assert_eq!(books.state()["leaving"], false, "it was refused");
+    books.ask("shutdown", &json!({}), &json!({"completed": 0}));
+    assert_eq!(books.state()["leaving"], true);
+    let mut books = Books::new();
+    books.say(r#"{"jsonrpc":"2.0","method":"shutdown"}"#);
+    assert_eq!(books.state()["leaving"], true);
 }

@@ -13,7 +13,7 @@ fn what_was_not_answered_is_answered_owner_lost_with_the_names_it_had() {
     ));
     world.say(&request(2, "run/wait", &json!({"runId": "r"})));
     let batch = format!(
-        "[{},{},{}]",
+        "[{},{},7,{}]",
         request(3, "session/open", &json!({})),
         note("stats", &json!({})),
         request(4, "stats", &json!({}))
@@ -30,9 +30,11 @@ fn what_was_not_answered_is_answered_owner_lost_with_the_names_it_had() {
     let wait = world.hear_json();
     assert_eq!((kind(&wait), &wait["id"]), ("ownerLost", &json!(2)));
     let answers = world.hear_json();
-    assert_eq!(answers.as_array().unwrap().len(), 2);
-    assert_eq!(kind(&answers[1]), "ownerLost");
+    assert_eq!(answers.as_array().unwrap().len(), 3);
+    assert_eq!(kind(&answers[2]), "ownerLost");
     assert_eq!(answers[0]["error"]["data"]["sessionId"], session);
+    // What was no request is none with any owner.
+    assert_eq!(answers[1]["error"]["code"], -32600);
 }
 
 #[test]
@@ -63,7 +65,7 @@ fn another_owner_is_told_all_that_is_kept_and_then_the_client_goes_on() {
     let mut next = world.owner();
     assert_eq!(
         next.attach["state"],
-        json!({"initialized": true, "cursor": "store:2", "sessions": ["s"], "output": true,
+        json!({"initialized": true, "leaving": false, "cursor": "store:2", "sessions": ["s"], "output": true,
             "opened": [{"sessionId": "s", "env": {"K": "v"}, "stamp": 9}], "leases": []})
     );
     next.say(&attached("store:9", true));

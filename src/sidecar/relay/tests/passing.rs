@@ -10,7 +10,6 @@ fn messages_pass_in_order_and_byte_for_byte_both_ways() {
     assert_eq!(owner.attach.get("state"), None);
     let texts = [
         r#"{"jsonrpc":"2.0", "id": -1.50,"method":"run/get","params":{"runId":"\u0041 "}}"#,
-        "{ this is no JSON",
         r#"[{"jsonrpc":"2.0","method":"stats","id":"a"},7]"#,
         r#"{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":-1.50}}"#,
         r#"{"jsonrpc":"2.0","id":3,"method":"prompt","params":{"sessionId":"s","prompt":"x","runId":"r"}}"#,
@@ -102,6 +101,38 @@ fn what_cannot_be_passed_on_is_answered_as_the_owner_would() {
         let refused = world.hear_json();
         assert_eq!(refused["id"], Value::Null);
         assert_eq!(kind(&refused), "frameTooLarge");
+    }
+    world.say(&request(1, "stats", &json!({})));
+    assert_eq!(owner.answer(&json!(null))["id"], 1);
+    assert_eq!(world.hear_json()["id"], 1);
+}
+
+#[test]
+fn what_is_no_request_is_answered_here_and_no_owner_hears_it() {
+    let mut world = world();
+    let mut owner = world.welcome();
+    for (said, id, code) in [
+        ("{ this is no JSON", Value::Null, -32700),
+        ("[]", Value::Null, -32600),
+        ("7", Value::Null, -32600),
+        (
+            r#"{"jsonrpc":"1.0","id":4,"method":"stats"}"#,
+            json!(4),
+            -32600,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":null,"method":"stats"}"#,
+            Value::Null,
+            -32600,
+        ),
+    ] {
+        world.say(said);
+        let refused = world.hear_json();
+        assert_eq!(
+            (&refused["id"], &refused["error"]["code"]),
+            (&id, &json!(code)),
+            "{said}: {refused}"
+        );
     }
     world.say(&request(1, "stats", &json!({})));
     assert_eq!(owner.answer(&json!(null))["id"], 1);

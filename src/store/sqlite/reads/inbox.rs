@@ -40,10 +40,13 @@ pub(in super::super) fn is_named(db: &Connection, id: &SessionId) -> Got<bool> {
 pub(in super::super) fn inbox(
     db: &Connection,
     id: &SessionId,
+    after: Option<EventNo>,
     limit: usize,
 ) -> Got<Vec<InboxEntry>> {
-    let sql = format!("SELECT {ENTRY} FROM inbox WHERE session = ? ORDER BY n LIMIT ?");
-    all(db, &sql, params![id.as_str(), at_most(limit)], rows::entry)
+    let after = after.map_or(0, |no| signed(no.get()));
+    let sql = format!("SELECT {ENTRY} FROM inbox WHERE session = ? AND n > ? ORDER BY n LIMIT ?");
+    let values = params![id.as_str(), after, at_most(limit)];
+    all(db, &sql, values, rows::entry)
 }
 
 pub(in super::super) fn delivery(

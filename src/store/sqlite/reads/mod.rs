@@ -58,6 +58,13 @@ pub(super) fn snapshot(db: &Connection) -> Got<Snapshot> {
     let inboxes = inbox::inboxes(db)?;
     let scheduled = format!("SELECT {SCHEDULED} FROM scheduled_wakes ORDER BY run_id");
     let scheduled = all(db, &scheduled, [], rows::scheduled)?;
+    let named: BTreeSet<_> = scheduled.iter().flat_map(|wake| &wake.runs).collect();
+    let mut into = Vec::new();
+    for id in named {
+        if run(db, id)?.is_none() {
+            into.extend(joined(db, id)?.map(|into| (id.clone(), into)));
+        }
+    }
     // Who has a live run is there. Who is only named need not be.
     let busy: BTreeSet<_> = runs.iter().map(|run| &run.session).collect();
     let mut ids = busy.clone();
@@ -90,6 +97,7 @@ pub(super) fn snapshot(db: &Connection) -> Got<Snapshot> {
         runs,
         inboxes,
         scheduled,
+        joined: into,
         purged,
         hold_delivered_ms: None,
         seed: 0,

@@ -119,7 +119,10 @@ fn everything_is_there_after_a_restart() {
     assert_eq!(store.snapshot().unwrap(), before);
     let found = store.run(&rid("r1")).unwrap().unwrap();
     assert_eq!(found.completion, Some(completion(&ended, 5)));
-    assert_eq!(store.inbox(&sid("p"), 9).unwrap(), [entry(&ended, 5, 1)]);
+    assert_eq!(
+        store.inbox(&sid("p"), None, 9).unwrap(),
+        [entry(&ended, 5, 1)]
+    );
 
     let directory = temporary();
     survives_a_restart(store_in(directory.path()).unwrap(), |store| {

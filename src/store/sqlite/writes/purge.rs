@@ -24,7 +24,9 @@ pub(super) fn purge(db: &Connection, session: &SessionId) -> Got<EndedBy> {
         "DELETE FROM runs WHERE session = ?",
         "DELETE FROM scheduled_wakes WHERE session = ?",
         "DELETE FROM joined_wakes WHERE session = ?",
-        "DELETE FROM deliveries WHERE session = ?",
+        // What was handed out and is a dead letter now is gone to whoever still acknowledges it, and not unknown.
+        "DELETE FROM deliveries WHERE session = ? AND NOT EXISTS (SELECT 1 FROM json_each(entries) AS entry \
+            JOIN dead_letters ON n = json_extract(entry.value, '$[0]'))",
         "DELETE FROM sessions WHERE id = ?",
         "INSERT OR IGNORE INTO purged (id) VALUES (?)",
     ] {
