@@ -6,6 +6,8 @@
     reason = "a test that meets something else has failed"
 )]
 
+#[path = "agents/answers.rs"]
+mod answers;
 #[path = "agents/bench.rs"]
 mod bench;
 #[path = "agents/command.rs"]

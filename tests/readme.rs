@@ -1,4 +1,4 @@
-//! What the README shows works when it is pasted.
+//! What the README and the pages of agents show works when it is pasted.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +10,15 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+/// The README, and after it the pages of the kinds of agents.
 fn readme() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+    let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let kinds = ["acp", "command", "shell", "script"];
+    let pages = kinds.map(|kind| home.join("src/agents").join(kind).join("README.md"));
+    std::iter::once(home.join("README.md"))
+        .chain(pages)
+        .map(|page| std::fs::read_to_string(page).unwrap())
+        .collect()
 }
 
 /// The contents of the fenced blocks of a language, in order.
@@ -245,15 +252,20 @@ fn its_first_command_streams_and_exits_as_it_says() {
 }
 
 #[test]
-fn its_configuration_is_one() {
+fn its_configurations_are_ones() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("turnlane.toml");
-    std::fs::write(&path, &blocks("toml")[0]).unwrap();
-    let output = turnlane(home.path())
-        .args(["run", "--config", path.to_str().unwrap(), "--", "echo hi"])
-        .output()
-        .unwrap();
-    assert_eq!(output.stdout, b"hi\n");
+    let blocks = blocks("toml");
+    assert!(blocks.len() > 1);
+    for block in blocks {
+        std::fs::write(&path, &block).unwrap();
+        let output = turnlane(home.path())
+            .args(["run", "--config", path.to_str().unwrap(), "--", "echo hi"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.stdout, b"hi\n", "{block}\n{said}");
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What drives turns: one front, a folder a kind.
 
+mod acp;
 mod command;
 mod guard;
 mod inbox;
+mod last_words;
 mod output;
+mod probe;
 mod script;
 mod shell;
 mod tail;
@@ -16,13 +19,15 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::domain::{
-    AgentSpec, Ending, InputRefusal, Prompt, Question, RunId, Seq, SessionId, TerminalInput,
-    Verdict,
+    AgentSpec, Conversation, Ending, InputRefusal, Prompt, Question, RunId, Seq, SessionId,
+    TerminalInput, Verdict,
 };
 
+pub use acp::{Handshake, Shared, try_handshake};
 pub(crate) use guard::MARK;
-pub use guard::{Guards, guard_main, raise_descriptor_limit, terminal_main};
+pub use guard::{Guards, guard_main, left_of, raise_descriptor_limit, terminal_main};
 pub use inbox::InboxFile;
+pub use probe::{try_shell, version};
 pub use script::script_main;
 pub(crate) use tail::Tail;
 pub(crate) use text::plain;
@@ -126,8 +131,14 @@ pub enum Event {
     Active,
     /// It wrote something.
     Output(Chunk),
+    /// It told of its work in another way.
+    Update(Update),
+    /// This is the conversation that it keeps for the session from now on; told before `Active` in the turn that began it.
+    Conversation(Conversation),
     /// It waits for an answer.
     Parked(Question),
+    /// It gave up this question itself.
+    Withdrawn(Arc<str>),
     /// The turn is over, and every process that it started is gone (of an agent that lives on, every process but its own).
     Ended {
         /// How the agent calls it.
@@ -147,6 +158,15 @@ pub struct Chunk {
     /// The bytes, at most [`CHUNK_BYTES`].
     pub bytes: Vec<u8>,
     /// Given back when the piece has been dealt with: an agent can't flood its reader.
+    pub credit: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+/// What an agent tells of its work, in order with its output.
+#[derive(Debug)]
+pub struct Update {
+    /// JSON, as the agent sent it.
+    pub json: Arc<str>,
+    /// Given back when it has been dealt with.
     pub credit: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
@@ -185,6 +205,10 @@ pub struct Setup {
     pub scratch: Arc<Path>,
     /// Where recordings of this session go; made where it is missing.
     pub recordings: Arc<Path>,
+    /// What is known of the conversation that it kept for the session in an earlier life of its own.
+    pub conversation: Option<Conversation>,
+    /// Agents whose process serves several sessions.
+    pub shared: Shared,
     /// Where its news go.
     pub tell: Tell,
 }
@@ -211,6 +235,7 @@ pub(crate) trait Driver {
 pub fn open(setup: Setup) -> Agent {
     let (orders, inbox) = mpsc::unbounded_channel();
     let gone = match setup.spec.kind {
+        crate::domain::AgentKind::Acp => tokio::spawn(acp::Acp::serve(setup, inbox)),
         crate::domain::AgentKind::Command => tokio::spawn(command::Command::serve(setup, inbox)),
         crate::domain::AgentKind::Script => tokio::spawn(script::Script::serve(setup, inbox)),
         crate::domain::AgentKind::Shell => tokio::spawn(shell::Shell::serve(setup, inbox)),
@@ -230,6 +255,7 @@ fn launch(setup: &Setup, argv: Vec<String>, stdio: guard::Stdio) -> guard::Launc
         cwd: (setup.spec.cwd.as_ref()).map_or(setup.cwd.clone(), |cwd| setup.cwd.join(cwd)),
         env,
         stdio,
+        stop: setup.spec.stop_signal,
     }
 }
 

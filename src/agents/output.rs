@@ -82,30 +82,45 @@ impl Output {
 
     /// Tells the end of the turn, with the text of all its output.
     pub(super) fn end(self, verdict: Verdict, exit_code: Option<i32>, taken: Vec<Seq>) {
-        let tail = self.tail.into_inner();
-        let (text, truncated) = tail.unwrap_or_else(PoisonError::into_inner).text();
+        self.end_saying(None, verdict, exit_code, taken);
+    }
+
+    /// Tells the end of the turn with this text, and whether it is only a part; without one, with that of all its output.
+    pub(super) fn end_saying(
+        mut self,
+        answer: Option<(Arc<str>, bool)>,
+        verdict: Verdict,
+        exit_code: Option<i32>,
+        taken: Vec<Seq>,
+    ) {
+        let tail = self.tail.get_mut();
+        let tail = std::mem::take(tail.unwrap_or_else(PoisonError::into_inner));
+        let (text, truncated) = answer.unwrap_or_else(|| tail.text());
         let ending = Ending {
             text,
             truncated,
             exit_code,
             ..Ending::default()
         };
-        (self.tell)(News {
-            seq: self.seq,
-            event: Event::Ended {
-                verdict,
-                ending,
-                taken,
-            },
+        self.end_with(verdict, ending, taken);
+    }
+
+    /// Tells the end of the turn, with what is known of it.
+    pub(super) fn end_with(self, verdict: Verdict, ending: Ending, taken: Vec<Seq>) {
+        self.event(Event::Ended {
+            verdict,
+            ending,
+            taken,
         });
     }
 
-    /// Tells all that can be read, from when the process runs until nobody can write any more.
+    /// Tells all that can be read, from when the process runs until nobody can write any more. `hear` gets it as well.
     pub(super) async fn pump(
         &self,
         stream: Stream,
         mut pipe: impl AsyncRead + Unpin,
         mut phase: watch::Receiver<Phase>,
+        mut hear: impl FnMut(&[u8]),
     ) {
         let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
         let mut bytes = vec![0; CHUNK_BYTES];
@@ -120,6 +135,7 @@ impl Output {
             }
             let kept = part(&mut permit, n);
             drop(permit);
+            hear(&bytes[..n]);
             self.piece(stream, bytes[..n].to_vec(), kept);
         }
     }
@@ -134,7 +150,7 @@ pub(super) fn part(
 }
 
 fn cost(bytes: usize) -> usize {
-    bytes.clamp(LEAST, CHUNK_BYTES)
+    bytes.clamp(LEAST, CREDIT_BYTES)
 }
 
 /// Ends when nobody who should be writing is left, and what they wrote has surely been read.

@@ -30,15 +30,39 @@ impl Tail {
     }
 
     /// The text without escape sequences, and whether it is only a part.
-    pub(crate) fn text(mut self) -> (Arc<str>, bool) {
+    pub(crate) fn text(self) -> (Arc<str>, bool) {
+        let (text, cut) = self.plain();
+        let (text, short) = last(&text);
+        (text, cut || short)
+    }
+
+    /// The last line that is not blank, without its end, and whether it is only a part. What a carriage return overwrites is a line of its
+    /// own.
+    pub(crate) fn last_line(self) -> (Arc<str>, bool) {
+        let (text, cut) = self.plain();
+        let mut lines = text.rsplit(['\n', '\r']);
+        let Some(line) = lines.find(|line| !line.trim().is_empty()) else {
+            return ("".into(), cut);
+        };
+        let first = lines.next().is_none();
+        let (line, short) = last(line);
+        (line, short || cut && first)
+    }
+
+    /// All that is kept, without escape sequences, and whether something before it was dropped.
+    fn plain(mut self) -> (String, bool) {
         let raw = &*self.raw.make_contiguous();
         let raw = if self.cut { &raw[whole(raw)..] } else { raw };
         let mut plain = Plain::default();
         vte::Parser::new().advance(&mut plain, raw);
-        let text = plain.0;
-        let start = text.ceil_char_boundary(text.len().saturating_sub(TEXT_BYTES));
-        (text[start..].into(), self.cut || start > 0)
+        (plain.0, self.cut)
     }
+}
+
+/// As much of the end of a text as a completion keeps, and whether that is only a part.
+pub(crate) fn last(text: &str) -> (Arc<str>, bool) {
+    let start = text.ceil_char_boundary(text.len().saturating_sub(TEXT_BYTES));
+    (text[start..].into(), start > 0)
 }
 
 /// Where bytes whose beginning was dropped can be read from: the first line or escape sequence that begins soon, else the

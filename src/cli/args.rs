@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::operator::Operator;
+use super::operator::{Doctor, Operator};
 use crate::sidecar::{Config, Flags, OnLastDisconnect, StoreAt};
 use crate::store::Durability;
 use crate::wire::Framing;
@@ -34,6 +34,8 @@ pub(super) enum Command {
     Serve(Serve),
     /// End whoever holds the store, for everyone who uses it
     Stop(Stop),
+    /// Try the agents, and look whether configuration and store are sound; nothing is changed
+    Doctor(Doctor),
     /// Print the protocol as a document: a JSON Schema of every message
     Schema(Schema),
     #[command(flatten)]
@@ -77,6 +79,32 @@ pub(super) struct Stdio {
     pub(super) on_last_disconnect: Option<LeaveArg>,
 }
 
+impl Stdio {
+    /// These flags, and where they say nothing those that stood before the word.
+    pub(super) fn or(self, before: Self) -> Self {
+        Self {
+            default_agent: self.default_agent.or(before.default_agent),
+            framing: self.framing.or(before.framing),
+            max_frame: self.max_frame.or(before.max_frame),
+            on_last_disconnect: self.on_last_disconnect.or(before.on_last_disconnect),
+        }
+    }
+
+    /// The first flag that is given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--default-agent", self.default_agent.is_some()),
+            ("--framing", self.framing.is_some()),
+            ("--max-frame", self.max_frame.is_some()),
+            ("--on-last-disconnect", self.on_last_disconnect.is_some()),
+        ];
+        given
+            .iter()
+            .find(|(_, given)| *given)
+            .map(|(flag, _)| *flag)
+    }
+}
+
 /// For `run`.
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -98,6 +126,9 @@ pub(super) struct Run {
     /// The session whose inbox gets the completion
     #[arg(long, value_name = "ID", value_parser = session)]
     pub(super) parent: Option<String>,
+    /// What becomes of the agent's questions [default: the agent's own; at a terminal they are asked there]
+    #[arg(long, value_name = "POLICY")]
+    pub(super) permissions: Option<Permissions>,
     /// Print the run's id once it is durable, and leave it running
     #[arg(long)]
     pub(super) detach: bool,
@@ -107,6 +138,28 @@ pub(super) struct Run {
     /// What to run, everything from its first word on; `-` reads it from standard input
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROMPT", num_args = 1..)]
     pub(super) prompt: Vec<String>,
+}
+
+/// What becomes of an agent's questions.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Permissions {
+    /// Somebody answers them; where nobody can, they are denied
+    Ask,
+    /// They are allowed
+    Allow,
+    /// They are denied
+    Deny,
+}
+
+impl Permissions {
+    /// The protocol's word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 /// For `serve`.

@@ -23,6 +23,8 @@ const NAMES: [&str; 2] = ["runId", "sessionId"];
 pub(super) enum Incoming {
     /// A message from the sidecar.
     Message(Value),
+    /// Somebody typed a line at the terminal; none at the end.
+    Typed(Option<String>),
     /// Ctrl-C, or another wish that we leave.
     Signal,
     /// The sidecar is gone.
@@ -49,7 +51,7 @@ pub(super) struct Refused {
     /// What a person reads.
     pub(super) message: String,
     /// What the request is to be repeated with, where it was lost with the process that held the store.
-    names: Map<String, Value>,
+    names: Box<Map<String, Value>>,
 }
 
 impl Client {
@@ -105,7 +107,7 @@ impl Client {
         loop {
             match self.ask_once(method, &asked) {
                 Err(refused) if refused.kind == OWNER_LOST => {
-                    for (name, value) in &refused.names {
+                    for (name, value) in &*refused.names {
                         asked[name] = value.clone();
                     }
                     if let Some((name, limit)) = limit(method, params) {
@@ -130,6 +132,8 @@ impl Client {
                     return answer(message);
                 }
                 Ok(Incoming::Message(message)) => self.early.push_back(message),
+                // It is about a question that is not open.
+                Ok(Incoming::Typed(_)) => {}
                 // Whatever it was, nobody waits for it any more.
                 Ok(Incoming::Signal) => {
                     return Err(Refused::ours(
@@ -165,7 +169,7 @@ impl Refused {
             code: 0,
             kind: kind.to_owned(),
             message: message.to_owned(),
-            names: Map::new(),
+            names: Box::default(),
         }
     }
 
@@ -203,7 +207,7 @@ fn answer(mut message: Value) -> Result<Value, Refused> {
                 code: error["code"].as_i64().unwrap_or_default(),
                 kind: data["kind"].as_str().unwrap_or_default().to_owned(),
                 message: error["message"].as_str().unwrap_or_default().to_owned(),
-                names: names.collect(),
+                names: Box::new(names.collect()),
             })
         }
     }

@@ -6,6 +6,7 @@ mod inside;
 mod operator;
 mod outcome;
 mod printing;
+mod questions;
 mod run;
 mod schema;
 mod serve;
@@ -41,13 +42,20 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         Some(_) | None => {}
     }
     let cli = Cli::parse_from(args);
+    let is_stdio = matches!(cli.command, None | Some(Command::Stdio(_)));
+    if let (false, Some(flag)) = (is_stdio, cli.stdio.given()) {
+        return usage(&format!(
+            "{flag} stands before a command that is not `stdio`: see its --help"
+        ));
+    }
     match cli.command {
         None => serve::stdio(&cli.common, &cli.stdio),
-        Some(Command::Stdio(stdio)) => serve::stdio(&cli.common, &stdio),
+        Some(Command::Stdio(stdio)) => serve::stdio(&cli.common, &stdio.or(cli.stdio)),
         Some(Command::Run(run)) => run::run(&cli.common, run),
         Some(Command::Serve(asked)) => serve::serve(&cli.common, &asked),
         Some(Command::Stop(asked)) => stop::stop(&cli.common, &asked),
         Some(Command::Schema(asked)) => schema::print(&asked),
+        Some(Command::Doctor(asked)) => operator::examine(&cli.common, &asked),
         Some(Command::Operator(asked)) => operator::operate(&cli.common, asked),
     }
 }

@@ -16,7 +16,12 @@ pub(super) fn summary(completion: &Value) -> String {
         line += &format!(" ({reason})");
     }
     if let Some(message) = completion["error"]["message"].as_str() {
-        line += &format!(": {message}");
+        // What a command said last is lines; whoever watched has seen them.
+        let mut lines = message.lines();
+        line += &format!(": {}", lines.next().unwrap_or_default());
+        if lines.next().is_some() {
+            line.push('…');
+        }
     } else if let Some(code) = completion["exitCode"].as_i64() {
         line += &format!(", exit {code}");
     }
@@ -87,6 +92,14 @@ mod tests {
             "acceptedAt": 1_000, "endedAt": 1_001,
         });
         assert_eq!(summary(&exited), "exited: the shell ended, 1ms [r]");
+        let lines = json!({
+            "runId": "r", "outcome": "failed", "error": {"message": "it exited. It wrote last:\none\ntwo"},
+            "acceptedAt": 1_000, "endedAt": 1_001,
+        });
+        assert_eq!(
+            summary(&lines),
+            "failed: it exited. It wrote last:…, 1ms [r]"
+        );
         let unfinished = json!({
             "runId": "r", "outcome": "failed", "error": {"message": "the command is not finished"},
             "acceptedAt": 1_000, "endedAt": 1_001,

@@ -10,6 +10,7 @@ use super::args::{Common, Run};
 use super::client::{Client, INVALID_PARAMS, Incoming, Refused, is_lost};
 use super::inside::{Failed, Ready};
 use super::outcome::{code, summary};
+use super::questions::Questions;
 use super::{OURS, USAGE, ours, say};
 
 /// Runs one prompt.
@@ -42,6 +43,7 @@ fn serve(ready: Ready, run: &Run, prompt: &str) -> Result<ExitCode, Failed> {
     let mut inside = ready.enter()?;
     let client = &mut inside.client;
     let mut one = OneShot {
+        questions: Questions::of(client, run.prompt == ["-"], run.json),
         run,
         fresh: run.session.is_none(),
         session: String::new(),
@@ -90,6 +92,7 @@ struct OneShot<'a> {
     unfinished: bool,
     /// The last request to cancel it.
     cancel: Option<u64>,
+    questions: Questions,
 }
 
 impl OneShot<'_> {
@@ -116,6 +119,9 @@ impl OneShot<'_> {
         }
         if let Some(parent) = &self.run.parent {
             params["notify"] = json!(parent);
+        }
+        if let Some(policy) = self.run.permissions {
+            params["permissions"] = json!(policy.word());
         }
         let accepted = client.ask("prompt", &params)?;
         self.id = accepted["runId"].as_str().unwrap_or_default().to_owned();
@@ -206,6 +212,11 @@ impl OneShot<'_> {
                         return status;
                     }
                 }
+                Incoming::Typed(line) => {
+                    if !self.questions.typed(client, line.as_deref()) {
+                        self.cancel(client);
+                    }
+                }
                 Incoming::Signal => self.cancel(client),
                 Incoming::Closed => {
                     say(
@@ -215,28 +226,6 @@ impl OneShot<'_> {
                 }
             }
         }
-    }
-
-    /// Nobody can answer here: the agent is told no, and a person why.
-    fn deny(&mut self, client: &mut Client, question: &Value) {
-        let asked = question["question"].as_str().unwrap_or_default();
-        say(&format!("the agent asks: {asked}"));
-        let options = question["options"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let Some(option) = options.iter().find(|option| option["kind"] == "reject") else {
-            say(&"nobody can answer it here: the run is cancelled");
-            return self.cancel(client);
-        };
-        say(
-            &"nobody can answer it here, so it is denied; an agent with `permissions = \"allow\"` is not asked",
-        );
-        let (request, option) = (&question["requestId"], &option["optionId"]);
-        client.send(
-            "permission/respond",
-            &json!({"runId": self.id, "requestId": request, "optionId": option}),
-        );
     }
 
     fn cancel(&mut self, client: &mut Client) {
@@ -252,7 +241,11 @@ impl OneShot<'_> {
         }
         let completed = message["method"] == "run/completed";
         if let Some(question) = params.get("permission") {
-            self.deny(client, question);
+            if !self.questions.asked(client, &self.id, question) {
+                self.cancel(client);
+            }
+        } else if completed || message["method"] == "run/changed" {
+            self.questions.settled();
         }
         let shown = if self.run.json {
             self.print(format!("{message}\n").as_bytes(), false)

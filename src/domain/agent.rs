@@ -6,6 +6,8 @@ use std::sync::Arc;
 /// The kinds of agent that turnlane drives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AgentKind {
+    /// An agent that speaks the Agent Client Protocol, one process a session unless it is shared.
+    Acp,
     /// One process a turn.
     Command,
     /// A scripted stand-in, one process a session.
@@ -18,6 +20,7 @@ impl AgentKind {
     /// Whether a prompt may hold nothing but text: anything else would be lost, or taken for something that it is not.
     pub fn takes_only_text(self) -> bool {
         match self {
+            Self::Acp => false,
             Self::Command | Self::Script | Self::Shell => true,
         }
     }
@@ -25,7 +28,7 @@ impl AgentKind {
     /// Whether its runs have a terminal.
     pub fn has_terminal(self) -> bool {
         match self {
-            Self::Command | Self::Script => false,
+            Self::Acp | Self::Command | Self::Script => false,
             Self::Shell => true,
         }
     }
@@ -33,7 +36,7 @@ impl AgentKind {
     /// Whether a run under way can take further text.
     pub fn steers(self) -> bool {
         match self {
-            Self::Command => false,
+            Self::Acp | Self::Command => false,
             Self::Script | Self::Shell => true,
         }
     }
@@ -46,6 +49,77 @@ pub enum PromptInput {
     Stdin,
     /// In place of `{prompt}` in its arguments.
     Argument,
+}
+
+/// What of a command's output is its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextFrom {
+    /// Both of its streams, as they came.
+    Output,
+    /// Its standard output.
+    Stdout,
+    /// The last line of its standard output that is not blank.
+    LastLine,
+    /// What a JSON pointer (RFC 6901) names in its standard output, which is one JSON text, or one a line.
+    Json(Arc<str>),
+}
+
+/// The signal that asks a command to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGTERM.
+    Term,
+    /// SIGINT.
+    Int,
+    /// SIGHUP.
+    Hup,
+    /// SIGQUIT.
+    Quit,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+}
+
+/// Which files an `acp` agent may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileAccess {
+    /// It may read and write below its session's directory.
+    Cwd,
+    /// It may read below its session's directory.
+    Read,
+    /// None: it is told that files are not served.
+    None,
+}
+
+/// What only an `acp` agent has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcpSpec {
+    /// Whether one process serves all sessions of this agent.
+    pub shared: bool,
+    /// The mode to begin in, by the agent's own name for it.
+    pub mode: Option<Arc<str>>,
+    /// The model to use, by the agent's own name for it.
+    pub model: Option<Arc<str>>,
+    /// The way to authenticate, by the agent's own name for it.
+    pub auth_method: Option<Arc<str>>,
+    /// Which files it may ask for.
+    pub files: FileAccess,
+    /// Whether it may ask for terminals.
+    pub terminals: bool,
+}
+
+impl Default for AcpSpec {
+    fn default() -> Self {
+        Self {
+            shared: false,
+            mode: None,
+            model: None,
+            auth_method: None,
+            files: FileAccess::Cwd,
+            terminals: true,
+        }
+    }
 }
 
 /// What happens when an agent asks for permission.
@@ -101,6 +175,12 @@ pub struct AgentSpec {
     pub rc: bool,
     /// Whether what a shell's runs write is recorded.
     pub record: bool,
+    /// What of a command's output is its answer.
+    pub text_from: TextFrom,
+    /// The signal that asks a command to stop.
+    pub stop_signal: StopSignal,
+    /// What only an `acp` agent has.
+    pub acp: AcpSpec,
 }
 
 /// How a session names its agent. A name is looked up anew in every life; an inline agent is kept with the session.

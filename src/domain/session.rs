@@ -23,6 +23,28 @@ pub enum SessionState {
     Closed,
 }
 
+/// How an agent's conversation began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// With nothing said.
+    New,
+    /// It was read again from where the agent keeps it, with all that was said.
+    Loaded,
+    /// It was gone on with, without reading it again.
+    Resumed,
+}
+
+/// What an agent keeps for a session over its own restarts: its own session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// The agent's name for it.
+    pub id: Arc<str>,
+    /// How it began in the process that has it now.
+    pub begun: Begun,
+    /// Why the one before it could not be gone on with, if there was one.
+    pub lost: Option<Arc<str>>,
+}
+
 /// A session as it is stored. Values of `env` are not among it: they are never written to disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -52,6 +74,8 @@ pub struct Session {
     pub wake_streak: u32,
     /// Whether a cancel covers all that is in its inbox, and nothing new has come since: nobody wakes it for that.
     pub hushed: bool,
+    /// The conversation that its agent keeps for it, if it keeps one.
+    pub conversation: Option<Conversation>,
     /// Whether it is closed.
     pub closed: bool,
     /// Up to where its runs were cancelled.

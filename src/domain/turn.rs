@@ -24,6 +24,8 @@ pub struct Choice {
     pub label: Arc<str>,
     /// Whether it allows what is asked.
     pub allows: bool,
+    /// Whether the agent takes it as the answer to all such questions from then on.
+    pub always: bool,
 }
 
 /// How the agent calls the end of its run.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    AgentRef, DeadLetter, DeliveryId, Ending, EventNo, Heartbeat, Keep, PermissionPolicy, Prompt,
-    Question, RunId, Seq, Session, SessionId, Verdict, WakeBusy, WakeFacts, WakePolicy,
+    AgentRef, Conversation, DeadLetter, DeliveryId, Ending, EventNo, Heartbeat, Keep,
+    PermissionPolicy, Prompt, Question, RunId, Seq, Session, SessionId, Verdict, WakeBusy,
+    WakeFacts, WakePolicy,
 };
 
 /// Names the asker of a question, so that its answer finds it. The engine only hands it back.
@@ -393,8 +394,12 @@ pub enum Report {
     Active,
     /// It said something: the stall watch begins anew.
     Spoke,
+    /// This is the conversation that it keeps for the session from now on.
+    Conversation(Conversation),
     /// It waits for an answer.
     Parked(Question),
+    /// It gave up this question itself.
+    Withdrawn(Arc<str>),
     /// It is done with the run, and nothing more of it follows.
     Ended {
         /// How the agent calls it.

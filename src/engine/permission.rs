@@ -120,12 +120,22 @@ impl Engine {
             });
         }
         self.out.answer_first(from, Answer::Responded);
-        self.answer_question(&session, request, option.clone());
+        self.close_question(&session, request, Some(option.clone()));
         Ok(())
     }
 
-    /// Hands an answer to the agent; with the last one the run goes on.
-    fn answer_question(&mut self, session: &SessionId, request: &Arc<str>, option: Arc<str>) {
+    /// The agent gave a question up: nobody's answer counts any more.
+    pub(super) fn withdraw_question(&mut self, session: &SessionId, request: &Arc<str>) {
+        self.close_question(session, request, None);
+    }
+
+    /// A question is open no more: its answer, if there is one, is handed to the agent. With the last one the run goes on.
+    fn close_question(
+        &mut self,
+        session: &SessionId,
+        request: &Arc<str>,
+        option: Option<Arc<str>>,
+    ) {
         let Some(lane) = self.lanes.get_mut(session) else {
             return;
         };
@@ -138,12 +148,14 @@ impl Engine {
         };
         let (seq, run) = (turning.run.seq, turning.run.id.clone());
         open.retain(|asked| asked.id != *request);
-        self.out.act(Act::Permit {
-            seq,
-            session: session.clone(),
-            request: request.clone(),
-            option,
-        });
+        if let Some(option) = option {
+            self.out.act(Act::Permit {
+                seq,
+                session: session.clone(),
+                request: request.clone(),
+                option,
+            });
+        }
         if !open.is_empty() {
             lane.turn = Turn::Parked(turning, open);
             return;
@@ -202,7 +214,7 @@ impl Engine {
             .collect();
         for (request, option) in denied {
             match option {
-                Some(option) => self.answer_question(&session, &request, option),
+                Some(option) => self.close_question(&session, &request, Some(option)),
                 // A question that can't be denied can only be ended.
                 None => self.record_stop(&session, Stop::TimedOut),
             }
@@ -217,9 +229,9 @@ fn choose(question: &Question, policy: PermissionPolicy) -> Option<Arc<str>> {
         PermissionPolicy::Allow => true,
         PermissionPolicy::Deny => false,
     };
-    question
-        .options
-        .iter()
-        .find(|choice| choice.allows == allows)
+    let fitting = || (question.options.iter()).filter(|choice| choice.allows == allows);
+    // A policy answers this question: what an agent remembers may outlive the session.
+    let once = fitting().find(|choice| !choice.always);
+    once.or_else(|| fitting().next())
         .map(|choice| choice.id.clone())
 }

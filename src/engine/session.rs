@@ -68,6 +68,7 @@ impl Engine {
             heartbeat: ask.heartbeat.flatten(),
             wake_streak: 0,
             hushed: false,
+            conversation: None,
             closed: false,
             mark: CancelMark::default(),
             created_at: self.now.wall,

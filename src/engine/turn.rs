@@ -11,8 +11,8 @@ use super::write::{Destination, Write};
 use super::{Engine, Live, Spot};
 use crate::domain::Verdict;
 use crate::domain::{
-    Completion, DeadWhy, Ending, EventNo, Failure, InboxEntry, Keep, Outcome, Reason, Replaced,
-    Run, RunId, RunKind, RunState, Seq, SessionId, Stop,
+    Completion, Conversation, DeadWhy, Ending, EventNo, Failure, InboxEntry, Keep, Outcome, Reason,
+    Replaced, Run, RunId, RunKind, RunState, Seq, SessionId, Stop,
 };
 
 /// What ended runs have in common with their host.
@@ -130,10 +130,12 @@ impl Engine {
         match report {
             Report::Active => self.active(&session),
             Report::Spoke => self.spoke(&session),
+            Report::Conversation(conversation) => self.converses(&session, conversation),
             Report::Parked(question) => {
                 self.active(&session);
                 self.park(&session, question);
             }
+            Report::Withdrawn(request) => self.withdraw_question(&session, &request),
             Report::Ended {
                 verdict,
                 ending,
@@ -163,6 +165,20 @@ impl Engine {
         self.tell_state(id, session, RunState::Active);
         self.touch(session);
         self.spoke(session);
+    }
+
+    /// The agent keeps another conversation for the session than before.
+    fn converses(&mut self, session: &SessionId, conversation: Conversation) {
+        let Some(lane) = self.lanes.get_mut(session) else {
+            return;
+        };
+        if lane.session.conversation.as_ref() == Some(&conversation) {
+            return;
+        }
+        lane.session.conversation = Some(conversation.clone());
+        self.out
+            .write(Write::Conversation(session.clone(), Box::new(conversation)));
+        self.touch(session);
     }
 
     /// The stall watch begins anew.

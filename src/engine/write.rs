@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::input::AgentTraits;
 use crate::domain::{CancelMark, PermissionPolicy, Wall};
 use crate::domain::{
-    Completion, DeadLetter, DeliveryId, EventNo, InboxEntry, Prompt, Run, RunId, RunKind,
-    ScheduledWake, Seq, Session, SessionId, Stop, WakeFacts,
+    Completion, Conversation, DeadLetter, DeliveryId, EventNo, InboxEntry, Prompt, Run, RunId,
+    RunKind, ScheduledWake, Seq, Session, SessionId, Stop, WakeFacts,
 };
 
 /// One durable change. All writes of a batch are one transaction.
@@ -50,6 +50,8 @@ pub enum Write {
         /// Whether only something new wakes it.
         hushed: bool,
     },
+    /// The conversation that a session's agent keeps for it.
+    Conversation(SessionId, Box<Conversation>),
     /// What a wake run is made of, now that another joined it or it has started; and its prompt.
     Woken(Seq, Box<WakeFacts>),
     /// A wake waits: inserted or replaced, by its run's id.

@@ -8,18 +8,15 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use super::agent_rules::{Driven, PLACEHOLDER, rules_by_kind};
 use super::schema;
 use super::words::Word;
 use crate::domain::{
-    AgentKind, AgentRef, AgentSpec, Limits, OnStall, PermissionPolicy, PromptInput,
+    AgentKind, AgentRef, AgentSource, AgentSpec, FileAccess, Limits, OnStall, PRESETS,
+    PermissionPolicy, PromptInput, StopSignal,
 };
 
-/// Where a command's arguments take the prompt.
-const PLACEHOLDER: &str = "{prompt}";
-/// The program of a `shell` that names none.
-const DEFAULT_SHELL: &str = "bash";
 /// Bytes of a description as stored and shown: a session's record stays under a line.
 const DESCRIPTION_BYTES: usize = 16 << 10;
 
@@ -29,10 +26,10 @@ const DESCRIPTION_BYTES: usize = 16 << 10;
 #[schemars(extend("allOf" = rules_by_kind()))]
 #[schemars(rename = "AgentDescription")]
 pub struct AgentObject {
-    /// What kind of agent: `shell`, `command` or `script`.
+    /// What kind of agent: `acp`, `command`, `shell` or `script`.
     #[schemars(with = "AgentKind")]
     pub kind: String,
-    /// Program and arguments of a `command`.
+    /// Program and arguments of a `command` or an `acp` agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), inner(regex(pattern = schema::NO_NUL)))]
     pub command: Option<Vec<String>>,
@@ -68,7 +65,7 @@ pub struct AgentObject {
     #[schemars(range(min = 1))]
     #[serde(alias = "idle_stop_ms", skip_serializing_if = "Option::is_none")]
     pub idle_stop_ms: Option<u64>,
-    /// Whether prose may be sent to it; default: what its input suggests. Always true for `script`, never for `shell`.
+    /// Whether prose may be sent to it; default: what its input suggests. Always true for `acp` and `script`, never for `shell`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prose: Option<bool>,
     /// The program of a `shell`: `bash`, `zsh`, `sh`, or the path of one; default `bash`.
@@ -81,45 +78,34 @@ pub struct AgentObject {
     /// Whether what a `shell`'s runs write is recorded, one asciicast v2 file a run; default no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<bool>,
-}
-
-/// What each kind takes and what it does not, as a schema; [`AgentObject::resolve`] says the same.
-fn rules_by_kind() -> Value {
-    let never = json!({"type": "null"});
-    let rule = |kind: &str, then: Value| json!({"if": {"properties": {"kind": {"const": kind}}}, "then": then});
-    let prompted = json!({"contains": {"pattern": "\\{prompt\\}"}});
-    json!([
-        rule(
-            "command",
-            json!({
-                "required": ["command"],
-                "properties": {"command": {"type": "array"}, "shell": never, "rc": never, "record": never},
-                "allOf": [
-                    {
-                        "if": {"properties": {"input": {"const": "argument"}}, "required": ["input"]},
-                        "then": {"properties": {"command": prompted}},
-                    },
-                    {
-                        "if": {"properties": {"input": {"const": "stdin"}}, "required": ["input"]},
-                        "then": {"properties": {"command": {"not": prompted}}},
-                    },
-                ],
-            })
-        ),
-        rule(
-            "script",
-            json!({"properties": {
-                "command": never, "input": never, "shell": never, "rc": never, "record": never,
-                "prose": {"enum": [true, null]},
-            }})
-        ),
-        rule(
-            "shell",
-            json!({"properties": {
-                "command": never, "input": never, "idleStopMs": never, "prose": {"enum": [false, null]},
-            }})
-        ),
-    ])
+    /// Which part of a `command`'s output is its text: `output` (default), `stdout`, `lastLine`, or `json:` and a JSON pointer.
+    #[serde(alias = "text_from", skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^(output|stdout|lastLine|json:(/.*)?)$"))]
+    pub text_from: Option<String>,
+    /// The signal that asks a `command` to stop; default `SIGTERM`.
+    #[serde(alias = "stop_signal", skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<StopSignal>,
+    /// Whether one process of an `acp` agent serves all its sessions; default no: one process a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<bool>,
+    /// The mode in which an `acp` agent begins, by its own name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub mode: Option<Arc<str>>,
+    /// The model that an `acp` agent uses, by its own name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub model: Option<Arc<str>>,
+    /// The way in which an `acp` agent authenticates, by its own name for it; default none: it is expected to be logged in.
+    #[serde(alias = "auth_method", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub auth_method: Option<Arc<str>>,
+    /// Which files turnlane serves to an `acp` agent: those below its session's directory (`cwd`, default), to read only, or none.
+    #[serde(alias = "file_access", skip_serializing_if = "Option::is_none")]
+    pub file_access: Option<FileAccess>,
+    /// Whether an `acp` agent may ask turnlane for terminals; default yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminals: Option<bool>,
 }
 
 /// What is wrong with the description of an agent.
@@ -130,43 +116,23 @@ pub struct AgentFault {
     pub field: &'static str,
     /// Why.
     pub why: String,
-    /// Whether it is known, but not served by this version.
-    pub unsupported: bool,
 }
 
-/// What follows from an agent's kind.
-struct Driven {
-    command: Vec<String>,
-    input: PromptInput,
-    prose: bool,
-}
-
-fn fault(field: &'static str, why: impl Into<String>) -> AgentFault {
+pub(super) fn fault(field: &'static str, why: impl Into<String>) -> AgentFault {
     AgentFault {
         field,
         why: why.into(),
-        unsupported: false,
     }
 }
 
 impl AgentObject {
     /// The kind that its word names.
     fn known_kind(&self) -> Result<AgentKind, AgentFault> {
-        let served = "this version serves `shell`, `command` and `script`";
-        match &*self.kind {
-            "acp" => Err(AgentFault {
-                field: "kind",
-                why: format!(
-                    "agents of kind `{}` are not served yet: {served}",
-                    self.kind
-                ),
-                unsupported: true,
-            }),
-            word => AgentKind::from_word(word).ok_or_else(|| {
-                let shown = super::cut::shortened(word, 256);
-                fault("kind", format!("there is no kind `{shown}`: {served}"))
-            }),
-        }
+        AgentKind::from_word(&self.kind).ok_or_else(|| {
+            let shown = super::cut::shortened(&self.kind, 256);
+            let why = format!("there is no kind `{shown}`: `acp`, `command`, `shell`, `script`");
+            fault("kind", why)
+        })
     }
 
     /// Fills in every default. `name` is the configured name, or a description of an inline agent.
@@ -181,11 +147,14 @@ impl AgentObject {
         let kind = self.known_kind()?;
         self.check_values()?;
         self.check_kind(kind)?;
+        let text_from = self.answer()?;
+        let acp = self.acp();
         let Driven {
             command,
             input,
             prose,
         } = match kind {
+            AgentKind::Acp => self.driven_acp()?,
             AgentKind::Command => self.driven_command()?,
             AgentKind::Script => self.driven_script()?,
             AgentKind::Shell => self.driven_shell()?,
@@ -206,100 +175,9 @@ impl AgentObject {
             prose,
             rc: self.rc.unwrap_or(false),
             record: self.record.unwrap_or(false),
-        })
-    }
-
-    /// What is said must be of the kind that is described: nothing is ignored.
-    fn check_kind(&self, kind: AgentKind) -> Result<(), AgentFault> {
-        let of_command = [
-            ("command", self.command.is_some()),
-            ("input", self.input.is_some()),
-        ];
-        let of_shell = [
-            ("shell", self.shell.is_some()),
-            ("rc", self.rc.is_some()),
-            ("record", self.record.is_some()),
-        ];
-        let (foreign, why): (&[_], _) = match kind {
-            AgentKind::Command => (&of_shell, "is for agents of kind `shell`"),
-            AgentKind::Script => (
-                &[of_command.as_slice(), &of_shell].concat(),
-                "is not for agents of kind `script`: it is built in",
-            ),
-            AgentKind::Shell => (
-                &of_command,
-                "is for agents of kind `command`; the program of a `shell` is `shell`",
-            ),
-        };
-        match foreign.iter().find(|(_, given)| *given) {
-            Some((field, _)) => Err(fault(field, why)),
-            None => Ok(()),
-        }
-    }
-
-    /// One process a turn, which gets the prompt in one way.
-    fn driven_command(&self) -> Result<Driven, AgentFault> {
-        let command = self.command.clone().unwrap_or_default();
-        if command.first().is_none_or(String::is_empty) {
-            return Err(fault(
-                "command",
-                "names a program: [\"program\", \"argument\", …]",
-            ));
-        }
-        let takes_prompt = command.iter().any(|part| part.contains(PLACEHOLDER));
-        let default = if takes_prompt {
-            PromptInput::Argument
-        } else {
-            PromptInput::Stdin
-        };
-        let input = self.input.unwrap_or(default);
-        if input == PromptInput::Argument && !takes_prompt {
-            return Err(fault(
-                "command",
-                "has `{prompt}` where the prompt goes, as `input` is `argument`",
-            ));
-        }
-        if input == PromptInput::Stdin && takes_prompt {
-            return Err(fault(
-                "input",
-                "is `stdin`, but `{prompt}` stands in the command: the prompt goes one way",
-            ));
-        }
-        Ok(Driven {
-            command,
-            input,
-            prose: self.prose.unwrap_or(input == PromptInput::Stdin),
-        })
-    }
-
-    fn driven_script(&self) -> Result<Driven, AgentFault> {
-        if self.prose == Some(false) {
-            return Err(fault("prose", "is always true for a `script`"));
-        }
-        Ok(Driven {
-            command: Vec::new(),
-            input: PromptInput::Stdin,
-            prose: true,
-        })
-    }
-
-    fn driven_shell(&self) -> Result<Driven, AgentFault> {
-        if self.prose == Some(true) {
-            let why = "is always false for a `shell`: what it is prompted with, it runs";
-            return Err(fault("prose", why));
-        }
-        if self.idle_stop_ms.is_some() {
-            let why = "is not for a `shell`: one is never stopped for being unused, as its variables would go";
-            return Err(fault("idleStopMs", why));
-        }
-        let program = self.shell.as_deref().unwrap_or(DEFAULT_SHELL);
-        if program.is_empty() {
-            return Err(fault("shell", "names a program: `bash`, `zsh`, `sh`, …"));
-        }
-        Ok(Driven {
-            command: vec![program.to_owned()],
-            input: PromptInput::Stdin,
-            prose: false,
+            text_from,
+            stop_signal: self.stop_signal.unwrap_or(StopSignal::Term),
+            acp,
         })
     }
 
@@ -320,6 +198,15 @@ impl AgentObject {
         check_no_nul("command", self.command.iter().flatten())?;
         check_no_nul("cwd", self.cwd.iter())?;
         check_no_nul("shell", self.shell.iter())?;
+        for (field, name) in [
+            ("mode", &self.mode),
+            ("model", &self.model),
+            ("authMethod", &self.auth_method),
+        ] {
+            if name.as_ref().is_some_and(|name| name.is_empty()) {
+                return Err(fault(field, "is the agent's own name for it"));
+            }
+        }
         check_env(self.env.as_ref()).map_err(|why| fault("env", why))?;
         if super::cut::line_len(&self.description()) > DESCRIPTION_BYTES {
             return Err(fault(
@@ -344,11 +231,11 @@ impl AgentObject {
         serde_json::to_string(&self.description()).expect("an agent's description can be written")
     }
 
-    /// The agents that are always there, by name. They may be configured anew.
-    pub fn built_in() -> [(&'static str, Self); 3] {
-        let blank = |kind: AgentKind, command: Option<Vec<String>>| Self {
+    /// What is said of an agent at least.
+    fn of_kind(kind: AgentKind) -> Self {
+        Self {
             kind: kind.word().to_owned(),
-            command,
+            command: None,
             input: None,
             env: None,
             cwd: None,
@@ -362,13 +249,38 @@ impl AgentObject {
             shell: None,
             rc: None,
             record: None,
-        };
-        let sh = ["sh", "-c", PLACEHOLDER].map(str::to_owned).to_vec();
-        [
-            ("script", blank(AgentKind::Script, None)),
-            ("sh", blank(AgentKind::Command, Some(sh))),
-            ("shell", blank(AgentKind::Shell, None)),
-        ]
+            text_from: None,
+            stop_signal: None,
+            shared: None,
+            mode: None,
+            model: None,
+            auth_method: None,
+            file_access: None,
+            terminals: None,
+        }
+    }
+
+    /// An agent that is started so.
+    fn started_by(kind: AgentKind, command: &[&str]) -> Self {
+        Self {
+            command: Some(command.iter().map(|&part| part.to_owned()).collect()),
+            ..Self::of_kind(kind)
+        }
+    }
+
+    /// The agents that are always there, by name, and those that are known without configuration. They may be configured anew.
+    pub fn known() -> impl Iterator<Item = (&'static str, Self)> {
+        let sh = ["sh", "-c", PLACEHOLDER];
+        let built_in = [
+            ("script", Self::of_kind(AgentKind::Script)),
+            ("sh", Self::started_by(AgentKind::Command, &sh)),
+            ("shell", Self::of_kind(AgentKind::Shell)),
+        ];
+        let presets = PRESETS.iter().map(|preset| {
+            let agent = Self::started_by(AgentKind::Acp, preset.command);
+            (preset.name, agent)
+        });
+        built_in.into_iter().chain(presets)
     }
 }
 
@@ -457,18 +369,43 @@ pub struct AgentInfo {
     pub steers: bool,
     /// Whether it is the one for sessions that name none.
     pub default: bool,
+    /// Whether it is built in, known without configuration (its program may not be installed), or configured.
+    pub source: AgentSource,
+    /// The program that drives its sessions and its arguments, cut short where they are long; only in `agent/list`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<Arc<str>>,
 }
+
+/// Arguments of a command that are shown.
+const SHOWN_ARGUMENTS: usize = 16;
+/// Bytes of one that are shown, as encoded.
+const ARGUMENT_BYTES: usize = 256;
 
 impl AgentInfo {
     /// An agent as it is shown.
-    pub fn of(spec: &AgentSpec, default: bool) -> Self {
+    pub fn of(spec: &AgentSpec, source: AgentSource, default: bool) -> Self {
         Self {
             name: super::cut::shortened(&spec.name, 1 << 10).into(),
             kind: spec.kind,
             prose: spec.prose,
             steers: spec.kind.steers(),
             default,
+            source,
+            command: Vec::new(),
         }
+    }
+
+    /// The same with its command.
+    #[must_use]
+    pub fn with_command(self, spec: &AgentSpec) -> Self {
+        let parts = spec.command.iter().take(SHOWN_ARGUMENTS);
+        let mut command: Vec<Arc<str>> = parts
+            .map(|part| super::cut::shortened(part, ARGUMENT_BYTES).into())
+            .collect();
+        if spec.command.len() > SHOWN_ARGUMENTS {
+            command.push("…".into());
+        }
+        Self { command, ..self }
     }
 }
 

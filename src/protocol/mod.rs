@@ -5,6 +5,7 @@
 //! by topic. Nothing here waits, stores or decides; whatever is sent is cut so that every line stays under [`cut::LINE_BYTES`].
 
 mod agent;
+mod agent_rules;
 mod attach;
 mod completion;
 pub mod cut;
@@ -61,7 +62,7 @@ pub use lifecycle::{
 pub use notification::{
     InboxChanged, Notification, RunChanged, RunOutput, dropped_note, output_notes,
 };
-pub use output::{BytesView, ChunkView, RunOutputParams, RunOutputResult, StreamView, pieces};
+pub use output::{ChunkView, ContentView, RunOutputParams, RunOutputResult, StreamView, pieces};
 pub use prompt::{Blocks, PromptContent, PromptParams, PromptResult};
 pub use record::{
     OptionKind, OptionView, PermissionView, Progress, PromptView, RunRecord, SHOWN_PROMPT_BYTES,

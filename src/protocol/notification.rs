@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::completion::{CompletionEvent, CompletionView};
 use super::events::EventContent;
 use super::letters::DeadLetterAdded;
-use super::output::{BytesView, ChunkView, StreamView, pieces};
+use super::output::{ChunkView, ContentView, StreamView, pieces};
 use super::record::PermissionView;
 use super::schema::Shape;
 use super::sessions::SessionRecord;
@@ -188,7 +188,9 @@ pub fn dropped_note(run: &RunId, session: &SessionId, offset: u64, dropped: u64)
         chunk: ChunkView {
             offset,
             stream: StreamView::Stdout,
-            bytes: BytesView::Text(Arc::from("")),
+            content: ContentView::Text(Arc::from("")),
+            next: None,
+            raw: 0,
         },
         dropped: Some(dropped),
     })

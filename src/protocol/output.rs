@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::cut;
 use super::params::Params;
@@ -35,14 +36,16 @@ pub enum StreamView {
     Stderr,
 }
 
-/// Bytes as they can be shown: a text, or base64 where they are not UTF-8.
+/// A piece of output as it can be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum BytesView {
+pub enum ContentView {
     /// UTF-8.
     Text(Arc<str>),
-    /// Anything else, in standard base64 with padding.
+    /// Bytes that are not UTF-8, in standard base64 with padding.
     Base64(Arc<str>),
+    /// What an `acp` agent tells of its work, as it sent it; over 48 KiB `{"truncated": true, "bytes": n}`.
+    Update(#[schemars(with = "Map<String, Value>")] Value),
 }
 
 /// A piece of a run's output.
@@ -54,25 +57,44 @@ pub struct ChunkView {
     pub offset: u64,
     /// Which stream.
     pub stream: StreamView,
-    /// `text`, or `base64`.
+    /// `text`, `base64` or `update`.
     #[serde(flatten)]
-    pub bytes: BytesView,
+    pub content: ContentView,
+    /// Of an update: where what follows begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+    /// How many raw bytes it is: of an update, those of its JSON as it was read.
+    #[serde(skip)]
+    pub raw: u64,
 }
 
 impl ChunkView {
+    /// An agent's update at a place in its run's output, as JSON.
+    pub fn of_update(offset: u64, json: &str) -> Self {
+        let whole = || serde_json::from_str(json).ok();
+        let update = if json.len() <= UPDATE_BYTES {
+            whole().filter(|update| cut::line_len(update) <= UPDATE_BYTES)
+        } else {
+            None
+        };
+        let update = update.unwrap_or_else(|| json!({"truncated": true, "bytes": json.len()}));
+        Self {
+            offset,
+            stream: StreamView::Stdout,
+            content: ContentView::Update(update),
+            next: Some(offset + json.len() as u64),
+            raw: json.len() as u64,
+        }
+    }
+
     /// Where it ends, in raw bytes of the run's output.
     pub fn end(&self) -> u64 {
-        let raw = match &self.bytes {
-            BytesView::Text(text) => text.len(),
-            BytesView::Base64(text) => {
-                let padding = text.bytes().rev().take_while(|byte| *byte == b'=').count();
-                text.len() / 4 * 3 - padding
-            }
-        };
-        self.offset + raw as u64
+        self.offset + self.raw
     }
 }
 
+/// Bytes of an agent's update that is shown, as encoded: `limits.updateBytes`.
+pub const UPDATE_BYTES: usize = 48 << 10;
 /// Bytes of one shown piece as encoded: with two ids and an envelope it stays under a line.
 const PIECE_BYTES: usize = 32 << 10;
 /// Raw bytes of a piece in base64: 32 KiB as encoded, without padding but for the last.
@@ -125,11 +147,13 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn push(&mut self, bytes: BytesView) {
+    fn push(&mut self, content: ContentView, raw: usize) {
         let chunk = ChunkView {
             offset: self.next,
             stream: self.stream,
-            bytes,
+            content,
+            next: None,
+            raw: raw as u64,
         };
         self.next = chunk.end();
         self.all.push(chunk);
@@ -137,14 +161,17 @@ impl Pieces {
 
     fn binary(&mut self, bytes: &[u8]) {
         for part in bytes.chunks(BASE64_BYTES) {
-            self.push(BytesView::Base64(STANDARD.encode(part).into()));
+            self.push(
+                ContentView::Base64(STANDARD.encode(part).into()),
+                part.len(),
+            );
         }
     }
 
     fn text(&mut self, mut text: &str) {
         while !text.is_empty() {
             let head = cut::first_encoded(text, PIECE_BYTES);
-            self.push(BytesView::Text(head.into()));
+            self.push(ContentView::Text(head.into()), head.len());
             text = &text[head.len()..];
         }
     }

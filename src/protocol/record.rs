@@ -43,6 +43,9 @@ pub struct OptionView {
     pub name: Arc<str>,
     /// What it does.
     pub kind: OptionKind,
+    /// Whether the agent takes it as the answer to all such questions from then on.
+    #[serde(skip_serializing_if = "is_false")]
+    pub always: bool,
 }
 
 /// An open permission request.
@@ -73,6 +76,7 @@ impl PermissionView {
                 } else {
                     OptionKind::Reject
                 },
+                always: option.always,
             })
             .collect();
         cut::fit(&mut options, OPTIONS_BYTES);

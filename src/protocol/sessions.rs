@@ -18,14 +18,16 @@ use super::wake::{
     WakePolicyView,
 };
 use crate::domain::{
-    AgentRef, Keep, Limits, PermissionPolicy, RunId, RunState, Session, SessionId, SessionState,
-    Wall,
+    AgentRef, Begun, Conversation, Keep, Limits, PermissionPolicy, RunId, RunState, Session,
+    SessionId, SessionState, Wall,
 };
 
 /// Bytes of a title, as encoded.
 const TITLE_BYTES: usize = 1 << 10;
 /// Bytes of a working directory, as encoded.
 const CWD_BYTES: usize = 4 << 10;
+/// Bytes of the facts about a conversation, each as encoded.
+const CONVERSATION_BYTES: usize = 1 << 10;
 /// Bytes of the names of variables in a record, as encoded.
 const ENV_NAMES_BYTES: usize = 8 << 10;
 
@@ -118,12 +120,7 @@ impl Params for Box<SessionOpenParams> {
                 .clone()
                 .resolve("inline", &Limits::default())
                 .map_err(|fault| {
-                    let field = format!("agent.{}", fault.field);
-                    if fault.unsupported {
-                        RpcError::unsupported(&field, fault.why)
-                    } else {
-                        RpcError::invalid_params(&field, fault.why)
-                    }
+                    RpcError::invalid_params(&format!("agent.{}", fault.field), fault.why)
                 })?;
         }
         Ok(self)
@@ -361,6 +358,31 @@ pub struct SessionNow {
     pub run: Option<RunUnderWay>,
 }
 
+/// What an agent keeps for a session over its own restarts: its own session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Conversation")]
+pub struct ConversationView {
+    /// The agent's name for it, cut at 1 KiB.
+    pub id: Arc<str>,
+    /// How it began in the process that has it now: with nothing said, read again from where the agent keeps it, or gone on with.
+    pub begun: Begun,
+    /// Why the one before it could not be gone on with, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Arc<str>>,
+}
+
+impl ConversationView {
+    fn of(now: &Conversation) -> Self {
+        let shown = |text: &Arc<str>| cut::shortened(text, CONVERSATION_BYTES).into();
+        Self {
+            id: shown(&now.id),
+            begun: now.begun,
+            lost: now.lost.as_ref().map(shown),
+        }
+    }
+}
+
 /// A session.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -401,6 +423,9 @@ pub struct SessionRecord {
     /// The run under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunUnderWay>,
+    /// What its agent keeps for it, if it keeps something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationView>,
     /// The names of the variables that it was opened with, as many as 8 KiB hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_names: Vec<Arc<str>>,
@@ -443,6 +468,7 @@ impl SessionRecord {
             heartbeat: session.heartbeat.as_ref().map(HeartbeatView::of),
             clients: now.clients,
             run: now.run,
+            conversation: session.conversation.as_ref().map(ConversationView::of),
             env_names,
             timeout_ms: session.timeout_ms,
             permissions: session.permissions,

@@ -9,9 +9,9 @@ use serde::ser::{Serialize, Serializer};
 
 use super::schema;
 use crate::domain::{
-    AgentKind, DeadWhy, FailKind, Keep, OnCompletion, OnStall, Outcome, PermissionPolicy,
-    PromptInput, Reason, RunId, RunKind, RunState, Seq, SessionId, SessionState, Skip, WakeBusy,
-    Wall,
+    AgentKind, AgentSource, Begun, DeadWhy, FailKind, FileAccess, Keep, OnCompletion, OnStall,
+    Outcome, PermissionPolicy, PromptInput, Reason, RunId, RunKind, RunState, Seq, SessionId,
+    SessionState, Skip, StopSignal, WakeBusy, Wall,
 };
 use crate::engine::{IfBusy, Was};
 
@@ -90,6 +90,11 @@ words! {
         Idle = "idle", Starting = "starting", Active = "active", Parked = "parked",
         Stopping = "stopping", Dormant = "dormant", Closed = "closed",
     }
+    Begun "ConversationBegun" { New = "new", Loaded = "loaded", Resumed = "resumed" }
+    StopSignal "StopSignal" {
+        Term = "SIGTERM", Int = "SIGINT", Hup = "SIGHUP", Quit = "SIGQUIT", Usr1 = "SIGUSR1", Usr2 = "SIGUSR2",
+    }
+    FileAccess "FileAccess" { Cwd = "cwd", Read = "read", None = "none" }
     RunKind "RunKind" { Prompt = "prompt", Wake = "wake" }
     Outcome "Outcome" {
         Completed = "completed", Failed = "failed", Cancelled = "cancelled", TimedOut = "timedOut",
@@ -110,7 +115,8 @@ words! {
     PermissionPolicy "PermissionPolicy" { Ask = "ask", Allow = "allow", Deny = "deny" }
     OnStall "OnStall" { Notify = "notify", Cancel = "cancel" }
     PromptInput "PromptInput" { Stdin = "stdin", Argument = "argument" }
-    AgentKind "AgentKind" { Command = "command", Script = "script", Shell = "shell" }
+    AgentKind "AgentKind" { Acp = "acp", Command = "command", Script = "script", Shell = "shell" }
+    AgentSource "AgentSource" { BuiltIn = "builtIn", Preset = "preset", Configured = "configured" }
     Keep "Keep" { All = "all", LatestPerChild = "latestPerChild" }
     OnCompletion "OnCompletion" { Hold = "hold", Wake = "wake", LastChild = "lastChild" }
     WakeBusy "WakeIfBusy" { Queue = "queue", Skip = "skip", InterruptIfParked = "interruptIfParked" }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::attached::Heard;
 use super::core::{Asked, Core, Shape, Then};
 use super::hub::{ConnId, Owed};
 use super::letters;
-use crate::agents::{Chunk, Order, Stream, Turn};
+use super::output::Content;
+use crate::agents::{Order, Turn};
 use crate::domain::{Completion, Ending, EventNo, Limits, RunId, Seq, SessionId};
 use crate::engine::{Act, Answer, Ticket};
 use crate::protocol::{
     CompletionView, InboxChanged, Incomplete, Notification, PermissionView, Reply, RpcError,
-    RunChanged, SessionOpenResult, StreamView, WakeSkipped, cut, pieces,
+    RunChanged, SessionOpenResult, WakeSkipped, cut,
 };
 use crate::store::{Announced, StoreError};
 
@@ -30,8 +33,8 @@ impl Core {
                 self.hand_over(to, *typing);
                 Ok(())
             }
-            Then::Output(seq, chunk) => {
-                self.output(seq, chunk);
+            Then::Output(seq, said, credit) => {
+                self.output(seq, said, credit);
                 Ok(())
             }
             Then::CatchUp(conn) => self.catch_up(conn),
@@ -163,7 +166,7 @@ impl Core {
         let spec = self.spec(&view.session.agent);
         // INVARIANT: the engine starts only what has an agent's traits, and those come from the same table.
         let spec = spec.expect("a session with traits has an agent");
-        self.crew.begin(session, spec, &view.session.cwd, turn);
+        self.crew.begin(&view.session, spec, turn);
     }
 
     fn completed(&mut self, completion: &Completion, no: EventNo) {
@@ -188,25 +191,15 @@ impl Core {
         Notification::RunCompleted(Box::new(view)).to_json()
     }
 
-    fn output(&mut self, seq: Seq, chunk: Chunk) {
-        let Chunk {
-            stream,
-            bytes,
-            credit,
-        } = chunk;
+    fn output(&mut self, seq: Seq, said: Content, credit: Option<OwnedSemaphorePermit>) {
         let Some(ring) = self.outputs.turn(seq) else {
-            self.dropped_output_bytes += bytes.len() as u64;
+            self.dropped_output_bytes += said.len() as u64;
             return;
         };
-        let offset = ring.push(stream, &bytes);
         let (run, session) = (ring.run.clone(), ring.session.clone());
+        let piece = ring.push(said);
         if self.hub.is_heard(&session) {
-            self.hub.output(
-                &session,
-                &run,
-                pieces(offset, shown(stream), &bytes),
-                credit,
-            );
+            self.hub.output(&session, &run, piece.chunks(), credit);
         }
     }
 
@@ -399,14 +392,6 @@ impl Core {
             }
         }
         Ok(())
-    }
-}
-
-/// A stream, as clients know it.
-pub(crate) fn shown(stream: Stream) -> StreamView {
-    match stream {
-        Stream::Stdout => StreamView::Stdout,
-        Stream::Stderr => StreamView::Stderr,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a process is told at its start: flags over the configuration file over defaults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::domain::limits::FIXED;
-use crate::domain::{AgentSpec, Limits};
+use crate::domain::{AgentSource, AgentSpec, Limits, Preset};
 use crate::protocol::AgentObject;
 use crate::store::Durability;
 use crate::wire::Framing;
@@ -44,8 +44,10 @@ pub struct Config {
     pub default_agent: Option<Arc<str>>,
     /// Every limit.
     pub limits: Limits,
-    /// Agents by name, the built-in ones among them.
+    /// Agents by name, the built-in ones and the presets among them.
     pub agents: BTreeMap<Arc<str>, AgentSpec>,
+    /// The names that the file describes.
+    pub configured: BTreeSet<Arc<str>>,
     /// How messages are framed.
     pub framing: Framing,
     /// What happens to runs when the last client leaves.
@@ -102,6 +104,8 @@ impl Config {
             limits.max_frame_bytes = bytes;
         }
         let agents = file.agents(&limits)?;
+        let configured = file.settings.agents.keys();
+        let configured = configured.map(|name| name.as_str().into()).collect();
         let default_agent = file.default_agent(flags, &agents)?;
         let durability = flags
             .durability
@@ -115,9 +119,31 @@ impl Config {
             default_agent,
             limits,
             agents,
+            configured,
             framing: flags.framing.unwrap_or(Framing::Auto),
             on_last_disconnect: flags.on_last_disconnect.unwrap_or(OnLastDisconnect::Stop),
         })
+    }
+}
+
+impl Config {
+    /// The file that is read with these flags, whether there is one or not.
+    ///
+    /// # Errors
+    /// A message for a person when it can't be known where it would be.
+    pub fn file(flags: &Flags) -> Result<PathBuf, String> {
+        place_of_file(flags.config.as_deref())
+    }
+
+    /// Where an agent's name comes from.
+    pub fn source(&self, agent: &str) -> AgentSource {
+        if self.configured.contains(agent) {
+            AgentSource::Configured
+        } else if Preset::named(agent).is_some() {
+            AgentSource::Preset
+        } else {
+            AgentSource::BuiltIn
+        }
     }
 }
 
@@ -174,10 +200,10 @@ impl Read {
         Ok(limits)
     }
 
-    /// The configured agents and the built-in ones.
+    /// The configured agents and those that are known without configuration.
     fn agents(&self, limits: &Limits) -> Result<BTreeMap<Arc<str>, AgentSpec>, String> {
         let mut agents = BTreeMap::new();
-        for (name, object) in AgentObject::built_in() {
+        for (name, object) in AgentObject::known() {
             let spec = object
                 .resolve(name, limits)
                 .map_err(|why| format!("the built-in agent `{name}`: {why}"))?;
@@ -254,15 +280,20 @@ fn snake_case(field: &str) -> String {
     name
 }
 
-/// Reads the file that was named, which must be there, or the user's own, which may be.
-fn read(named: Option<&Path>) -> Result<Read, String> {
-    let path = match named {
+/// The file that is read: the one that was named, or the user's own.
+fn place_of_file(named: Option<&Path>) -> Result<PathBuf, String> {
+    Ok(match named {
         Some(path) => path.to_path_buf(),
         None => strategy()?
             .config_dir()
             .join("turnlane")
             .join("turnlane.toml"),
-    };
+    })
+}
+
+/// Reads the file that was named, which must be there, or the user's own, which may be.
+fn read(named: Option<&Path>) -> Result<Read, String> {
+    let path = place_of_file(named)?;
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
@@ -307,6 +338,7 @@ fn strategy() -> Result<impl etcetera::BaseStrategy, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{StopSignal, TextFrom};
 
     fn load(text: &str) -> Result<Config, String> {
         let directory = tempfile::tempdir().unwrap();
@@ -332,9 +364,30 @@ mod tests {
         assert_eq!(config.durability, Durability::Relaxed);
         assert_eq!(config.default_agent.as_deref(), Some("dev"));
         assert_eq!(config.agents["dev"].grace_ms, 123);
-        for built_in in ["sh", "script", "shell"] {
-            assert!(config.agents.contains_key(built_in), "{built_in}");
+        for (name, source) in [
+            ("sh", AgentSource::BuiltIn),
+            ("script", AgentSource::BuiltIn),
+            ("shell", AgentSource::BuiltIn),
+            ("claude", AgentSource::Preset),
+            ("dev", AgentSource::Configured),
+        ] {
+            assert!(config.agents.contains_key(name), "{name}");
+            assert_eq!(config.source(name), source, "{name}");
         }
+    }
+
+    #[test]
+    fn a_preset_can_be_configured_anew() {
+        let config = load(
+            "[agents.claude]\nkind = \"command\"\ncommand = [\"claude\", \"-p\", \"--output-format\", \"json\"]\n\
+             text_from = \"json:/result\"\nstop_signal = \"SIGINT\"\n",
+        )
+        .unwrap();
+        let claude = &config.agents["claude"];
+        assert_eq!(claude.text_from, TextFrom::Json("/result".into()));
+        assert_eq!(claude.stop_signal, StopSignal::Int);
+        assert_eq!(config.source("claude"), AgentSource::Configured);
+        assert_eq!(config.source("codex"), AgentSource::Preset);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Guest;
 use super::clock::Clock;
 use super::config::Config;
@@ -13,12 +15,12 @@ use super::crew::{Crew, Env};
 use super::hub::{ConnId, Entry, Hub};
 use super::input::{Typed, Typing};
 use super::leave::{Leaving, Quiet, Service};
-use super::output::Outputs;
+use super::output::{Content, Outputs};
 use super::porter::Porter;
 use super::refuse::refuse_calls;
 use super::turns::Turns;
 use super::watch::Outside;
-use crate::agents::{Chunk, Event, News};
+use crate::agents::{Chunk, Event, News, Update};
 use crate::domain::{EventNo, RunId, Seq, SessionId};
 use crate::engine::{Act, Batch, Engine, Input, Report, Ticket, Write};
 use crate::protocol::{Reply, RpcError, SessionRecord};
@@ -64,6 +66,10 @@ impl Msg {
                 event: Event::Output(chunk),
                 ..
             }) => 1 + chunk.bytes.len() / OUTPUT_WEIGHT,
+            Self::News(News {
+                event: Event::Update(update),
+                ..
+            }) => 1 + update.json.len() / OUTPUT_WEIGHT,
             Self::News(_)
             | Self::Joined(..)
             | Self::Gone(_)
@@ -82,7 +88,7 @@ pub(crate) enum Then {
     /// Something is typed into a terminal.
     Type(Ticket, Box<Typing>),
     /// Output, on its way to whoever hears of it.
-    Output(Seq, Chunk),
+    Output(Seq, Content, Option<OwnedSemaphorePermit>),
     /// A client is told what it missed.
     CatchUp(ConnId),
     /// A client's process is told what the client hears of.
@@ -352,17 +358,16 @@ impl Core {
     ) -> Result<(), StoreError> {
         let report = match event {
             Event::Active => Report::Active,
-            Event::Output(chunk) => {
-                let watched = self
-                    .outputs
-                    .turn(seq)
-                    .is_some_and(|ring| self.engine.watches_stall(&ring.session));
-                batch.push(Then::Output(seq, chunk));
-                if !watched {
-                    return Ok(());
-                }
-                Report::Spoke
+            Event::Output(Chunk {
+                stream,
+                bytes,
+                credit,
+            }) => return self.said(seq, Content::Bytes(stream, bytes), credit, batch),
+            Event::Update(Update { json, credit }) => {
+                return self.said(seq, Content::Update(json), credit, batch);
             }
+            Event::Conversation(conversation) => Report::Conversation(conversation),
+            Event::Withdrawn(request) => Report::Withdrawn(request),
             Event::Parked(question) => Report::Parked(question),
             Event::Ended {
                 verdict,
@@ -377,6 +382,24 @@ impl Core {
                 }
             }
         };
+        self.step(Input::Report { seq, report }, batch)
+    }
+
+    /// An agent said something: the engine hears of it only where it watches for silence.
+    fn said(
+        &mut self,
+        seq: Seq,
+        said: Content,
+        credit: Option<OwnedSemaphorePermit>,
+        batch: &mut Batch<Then>,
+    ) -> Result<(), StoreError> {
+        let watched =
+            (self.outputs.turn(seq)).is_some_and(|ring| self.engine.watches_stall(&ring.session));
+        batch.push(Then::Output(seq, said, credit));
+        if !watched {
+            return Ok(());
+        }
+        let report = Report::Spoke;
         self.step(Input::Report { seq, report }, batch)
     }
 
@@ -401,6 +424,7 @@ impl Core {
                 | Write::Revive(..)
                 | Write::Forget(_)
                 | Write::WakeState { .. }
+                | Write::Conversation(..)
                 | Write::Woken(..)
                 | Write::Schedule(_)
                 | Write::Unschedule(_)

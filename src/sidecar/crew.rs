@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use super::home::Variables;
 use super::places::Places;
-use crate::agents::{self, Agent, Event, Guards, News, Order, Setup, Tell, Turn};
-use crate::domain::{AgentSpec, Ending, FailKind, Seq, SessionId, Verdict};
+use crate::agents::{self, Agent, Event, Guards, News, Order, Setup, Shared, Tell, Turn};
+use crate::domain::{AgentSpec, Ending, FailKind, Seq, Session, SessionId, Verdict};
 
 /// Every session's agent and what it is started with.
 pub(crate) struct Crew {
@@ -30,6 +30,8 @@ pub(crate) struct Crew {
     last_stamp: u64,
     /// Sessions whose agent was started with variables that were replaced.
     stale: BTreeSet<SessionId>,
+    /// Agents whose process serves several sessions.
+    shared: Shared,
 }
 
 /// Variables that came with a session. They live in memory only.
@@ -65,6 +67,7 @@ impl Crew {
             bases: BTreeMap::new(),
             last_stamp: 0,
             stale: BTreeSet::new(),
+            shared: Shared::default(),
         }
     }
 
@@ -123,14 +126,15 @@ impl Crew {
     }
 
     /// Begins a turn, with the session's agent or a new one.
-    pub(crate) fn begin(&mut self, session: &SessionId, spec: AgentSpec, cwd: &str, turn: Turn) {
+    pub(crate) fn begin(&mut self, session: &Session, spec: AgentSpec, turn: Turn) {
+        let (stored, session) = (session, &session.id);
         let former = if self.stale.remove(session) {
             self.agents.remove(session)
         } else {
             None
         };
         if !self.agents.contains_key(session) {
-            let mut agent = self.open(session, spec, cwd);
+            let mut agent = self.open(stored, spec);
             if let Some(former) = former {
                 agent = self.after(former, agent);
             }
@@ -166,7 +170,8 @@ impl Crew {
         Agent { orders, gone }
     }
 
-    fn open(&self, session: &SessionId, mut spec: AgentSpec, cwd: &str) -> Agent {
+    fn open(&self, stored: &Session, mut spec: AgentSpec) -> Agent {
+        let session = &stored.id;
         let base = (self.bases.get(session)).map_or(&self.base, |(_, base)| base);
         let mut env = BTreeMap::clone(base);
         if let Some(given) = self.env.get(session) {
@@ -178,11 +183,13 @@ impl Crew {
         let setup = Setup {
             session: session.clone(),
             spec: Arc::new(spec),
-            cwd: PathBuf::from(cwd),
+            cwd: PathBuf::from(&*stored.cwd),
             env: Arc::new(env),
             guards: self.guards.clone(),
             scratch: self.places.scratch().into(),
             recordings: self.places.recordings(session).into(),
+            conversation: stored.conversation.clone(),
+            shared: self.shared.clone(),
             tell: self.tell.clone(),
         };
         let _inside = self.runtime.enter();

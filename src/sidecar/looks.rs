@@ -3,14 +3,14 @@
 use super::asks::Trouble;
 use super::core::Core;
 use super::hub::ConnId;
-use crate::domain::{EventNo, RunId, RunState, SessionId};
+use crate::domain::{AgentSpec, EventNo, RunId, RunState, SessionId};
 use crate::engine::SessionView;
 use crate::protocol::{
     AgentInfo, AgentListResult, Before, CompletionView, Cursor, DeadLetterAdded, DurabilityView,
     EventContent, EventView, EventsReplayParams, InboxView, InitializeResult, PROTOCOL_VERSION,
     ReplayResult, Reply, Request, RpcError, RunListParams, RunListResult, RunOutputParams,
     RunOutputResult, RunRecord, RunUnderWay, RunWaitResult, ServerInfo, SessionListParams,
-    SessionListResult, SessionNow, SessionRecord, StatsResult, SubscribeParams, Word, pieces,
+    SessionListResult, SessionNow, SessionRecord, StatsResult, SubscribeParams, Word,
 };
 use crate::store::{Announced, Durability, RunFilter, StoreError, StoredEvent, StoredRun};
 
@@ -42,7 +42,10 @@ impl Core {
             }
             Request::Subscribe(params) => self.subscribe(conn, params)?,
             Request::EventsReplay(params) => Reply::Replay(self.events_replay(&params)?),
-            Request::AgentList => Reply::AgentList(AgentListResult::fitted(self.agents(conn))),
+            Request::AgentList => {
+                let agents = self.agents(conn, AgentInfo::with_command);
+                Reply::AgentList(AgentListResult::fitted(agents))
+            }
             Request::Stats => Reply::Stats(Box::new(self.stats(conn))),
             Request::Initialize(_)
             | Request::Shutdown(_)
@@ -100,7 +103,7 @@ impl Core {
         }
         let ring = self.outputs.run(&stored.row.id);
         let text = ring.map_or_else(String::new, |ring| ring.tail(TEXT_BYTES));
-        let truncated = ring.is_some_and(|ring| ring.next() > TEXT_BYTES as u64);
+        let truncated = ring.is_some_and(|ring| ring.spoken() > TEXT_BYTES as u64);
         let record = record.live(
             view.state,
             &text.into(),
@@ -194,12 +197,8 @@ impl Core {
         let mut chunks = Vec::new();
         let mut held = 0;
         for piece in ring.from(from) {
-            held += piece.bytes.len();
-            chunks.extend(pieces(
-                piece.offset,
-                super::acts::shown(piece.stream),
-                &piece.bytes,
-            ));
+            held += piece.len();
+            chunks.extend(piece.chunks());
             if held > TEXT_BYTES {
                 break;
             }
@@ -333,14 +332,20 @@ impl Core {
         }
     }
 
-    fn agents(&mut self, conn: ConnId) -> Vec<AgentInfo> {
-        let home = self.home(conn);
-        let default = home.default_agent.as_ref();
-        self.config
-            .agents
-            .values()
-            .map(|spec| AgentInfo::of(spec, Some(&spec.name) == default))
-            .collect()
+    /// The agents that can be named, each as `shown` shows it.
+    fn agents(
+        &mut self,
+        conn: ConnId,
+        shown: fn(AgentInfo, &AgentSpec) -> AgentInfo,
+    ) -> Vec<AgentInfo> {
+        let default = self.home(conn).default_agent.clone();
+        let config = &self.config;
+        let agents = config.agents.values().map(|spec| {
+            let is_default = Some(&spec.name) == default.as_ref();
+            let info = AgentInfo::of(spec, config.source(&spec.name), is_default);
+            shown(info, spec)
+        });
+        agents.collect()
     }
 
     fn stats(&mut self, conn: ConnId) -> StatsResult {
@@ -396,7 +401,7 @@ impl Core {
             },
             cursor: self.cursor(self.told).to_string().into(),
             resumed,
-            agents: AgentListResult::fitted(self.agents(conn)).agents,
+            agents: AgentListResult::fitted(self.agents(conn, |info, _| info)).agents,
             limits: self.engine.limits().entries().into_iter().collect(),
         }))
     }

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use turnlane::agents::{self, Agent, Chunk, Event, Guards, InboxFile, News, Order, Setup, Turn};
+use turnlane::agents::{
+    self, Agent, Chunk, Event, Guards, InboxFile, News, Order, Setup, Shared, Turn,
+};
 use turnlane::domain::{
-    AgentKind, AgentSpec, Ending, OnStall, PermissionPolicy, Prompt, PromptInput, Question, RunId,
-    Seq, SessionId, Verdict,
+    AcpSpec, AgentKind, AgentSpec, Ending, OnStall, PermissionPolicy, Prompt, PromptInput,
+    Question, RunId, Seq, SessionId, StopSignal, TextFrom, Verdict,
 };
 
 /// Far more than anything takes: only a test that fails waits so long.
@@ -56,6 +58,9 @@ pub fn spec(kind: AgentKind, command: &[&str], input: PromptInput) -> AgentSpec 
         prose: false,
         rc: false,
         record: false,
+        text_from: TextFrom::Output,
+        stop_signal: StopSignal::Term,
+        acp: AcpSpec::default(),
     }
 }
 
@@ -92,6 +97,8 @@ impl Bench {
             guards,
             scratch: folder.path().join("shells").into(),
             recordings: folder.path().join("recordings").into(),
+            conversation: None,
+            shared: Shared::default(),
             tell: Arc::new(move |news| drop(tell.send(news))),
         });
         Self {
@@ -173,7 +180,11 @@ impl Bench {
         loop {
             match self.next().await {
                 Event::Parked(question) => return question,
-                Event::Active | Event::Output(_) => {}
+                Event::Active
+                | Event::Output(_)
+                | Event::Update(_)
+                | Event::Withdrawn(_)
+                | Event::Conversation(_) => {}
                 ended @ Event::Ended { .. } => panic!("{ended:?} instead of a question"),
             }
         }
@@ -199,7 +210,11 @@ impl Bench {
                     assert!(chunk.bytes.len() <= agents::CHUNK_BYTES);
                     output.extend(chunk.bytes);
                 }
-                Event::Active | Event::Parked(_) => {}
+                Event::Active
+                | Event::Parked(_)
+                | Event::Update(_)
+                | Event::Withdrawn(_)
+                | Event::Conversation(_) => {}
             }
         }
     }

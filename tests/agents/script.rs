@@ -208,7 +208,11 @@ async fn a_hundred_megabytes_are_quick_and_flat() {
                 assert_eq!((verdict, ending.truncated), (Verdict::Completed, true));
                 break;
             }
-            Event::Active | Event::Parked(_) => {}
+            Event::Active
+            | Event::Parked(_)
+            | Event::Update(_)
+            | Event::Withdrawn(_)
+            | Event::Conversation(_) => {}
         }
     }
     assert_eq!(bytes, 100_000_000);

@@ -48,6 +48,8 @@ fn a_mistake_in_the_flags_is_usage() {
         &["--default-agent", "nobody"],
         &["run"],
         &["run", "--timeout", "soon", "--", "true"],
+        &["--framing", "lines", "run", "--", "true"],
+        &["--default-agent", "sh", "serve"],
     ] {
         let finished = world.run(args);
         assert_eq!(finished.code(), 2, "{args:?}: {finished:?}");
@@ -55,6 +57,22 @@ fn a_mistake_in_the_flags_is_usage() {
             !finished.err.is_empty() && finished.out.is_empty(),
             "{finished:?}"
         );
+    }
+}
+
+#[test]
+fn flags_count_before_and_behind_the_word_that_they_are_for() {
+    let world = World::new();
+    for args in [
+        &["--default-agent", "sh", "stdio"][..],
+        &["stdio", "--default-agent", "sh"],
+        &["--default-agent", "shell", "stdio", "--default-agent", "sh"],
+    ] {
+        let mut sidecar = world.start_with(args);
+        let run = sidecar.prompt("anywhere", "echo $0");
+        let said = sidecar.ended(&run, "completed");
+        assert_eq!(said["text"], "sh\n", "{args:?}");
+        sidecar.leave();
     }
 }
 

@@ -6,13 +6,16 @@
     reason = "a test that meets something else has failed"
 )]
 
+mod acp;
 mod cancels;
 mod carried;
+mod commands;
 mod config;
 mod crash;
 #[path = "../support/disk.rs"]
 #[allow(dead_code, reason = "only the tests of faults cut the power")]
 mod disk;
+mod doctor;
 mod drains;
 mod frames;
 mod framing;
@@ -31,6 +34,7 @@ mod pages;
 mod programs;
 mod prompts;
 mod questions;
+mod real;
 mod refusals;
 mod resume;
 #[path = "../support/schema.rs"]

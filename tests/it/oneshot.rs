@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::harness::{Finished, World, signal, text};
+use crate::programs::has;
 
 #[test]
 fn the_exit_status_is_that_of_the_run() {
@@ -332,6 +333,40 @@ fn a_prompt_that_is_no_prompt_is_refused_and_nothing_hangs() {
     }
     let refused = world.run_fed(&["run", "--json", "-"], b"");
     assert_eq!(refused.json()[0]["error"]["data"]["kind"], "emptyPrompt");
+}
+
+#[test]
+fn a_person_at_the_terminal_is_asked() {
+    if !has("script") {
+        return;
+    }
+    let world = World::new();
+    let asks = ["run", "--agent", "script", "--", "ask may I"];
+    for (typed, says) in [("3\nperhaps\n1\n", "yes"), ("2\n", "no"), ("", "no")] {
+        let finished = world.run_at_a_terminal(&asks, typed);
+        let text = finished.text();
+        assert_eq!(finished.code(), 0, "{text}");
+        assert!(text.contains("the agent asks: may I"), "{text}");
+        assert!(text.contains("1) yes") && text.contains("2) no"), "{text}");
+        assert!(text.lines().any(|line| line == says), "{typed:?}: {text}");
+    }
+}
+
+#[test]
+fn a_policy_of_the_command_line_answers_for_everybody() {
+    let world = World::new();
+    for (policy, says) in [("allow", "yes\n"), ("deny", "no\n")] {
+        let asks = [
+            "run",
+            "--agent",
+            "script",
+            "--permissions",
+            policy,
+            "ask may I",
+        ];
+        let finished = world.run(&asks);
+        assert_eq!((finished.code(), &*finished.text()), (0, says));
+    }
 }
 
 #[test]

@@ -98,7 +98,12 @@ fn a_table_shows_the_first_line_of_each_text_and_json_all_of_it() {
     assert_eq!(ids(&newest.json()), ["b2"]);
     assert!(newest.err.contains("--limit"), "{}", newest.err);
     let agents = ends(&world, &["agents"], 0);
-    assert_eq!(first_cells(&agents), ["script", "sh", "shell"]);
+    assert_eq!(
+        first_cells(&agents),
+        [
+            "claude", "codex", "gemini", "goose", "opencode", "script", "sh", "shell"
+        ]
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use turnlane::domain::{
-    Completion, DeliveryId, EventNo, Outcome, RunId, RunState, Seq, SessionState, Stop,
+    Begun, Completion, DeliveryId, EventNo, Outcome, RunId, RunState, Seq, SessionState, Stop,
 };
 use turnlane::engine::{
     Act, Answer, Carried, Delivered, Delivery, Destination, Ticket, WakeStatus, Was, Write,
@@ -138,6 +138,19 @@ fn disk(names: &Names, write: &Write) -> String {
         | Write::Bury(..)
         | Write::Revive(..)
         | Write::Forget(_) => inbox_write(write),
+        Write::Conversation(session, now) => {
+            let lost = now.lost.as_ref().map(|why| format!(", since {why}"));
+            let begun = match now.begun {
+                Begun::New => "new",
+                Begun::Loaded => "loaded",
+                Begun::Resumed => "resumed",
+            };
+            format!(
+                "{session} talks in {}, {begun}{}",
+                now.id,
+                lost.unwrap_or_default()
+            )
+        }
         Write::WakeState { .. }
         | Write::Woken(..)
         | Write::Schedule(_)

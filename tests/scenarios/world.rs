@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use turnlane::domain::{
-    AgentRef, Choice, Ending, FailKind, Heartbeat, Keep, Limits, Mono, Now, OnCompletion,
-    PermissionPolicy, Prompt, Question, RunId, Seq, Verdict, WakeBusy, WakePolicy, Wall,
+    AgentRef, Begun, Choice, Conversation, Ending, FailKind, Heartbeat, Keep, Limits, Mono, Now,
+    OnCompletion, PermissionPolicy, Prompt, Question, RunId, Seq, Verdict, WakeBusy, WakePolicy,
+    Wall,
 };
 use turnlane::engine::{
     AgentTraits, Ask, CancelAsk, DeliveredRun, DeliveryAsk, DrainAsk, Group, Holder, IfBusy, Input,
@@ -344,6 +345,17 @@ impl World {
             "active" => Report::Active,
             "spoke" => Report::Spoke,
             "asks" => Report::Parked(question(words.get(3))),
+            "withdraws" => Report::Withdrawn(words.get(3).into()),
+            "talks" => Report::Conversation(Conversation {
+                id: words.get(3).into(),
+                begun: match words.get(4) {
+                    "new" => Begun::New,
+                    "loaded" => Begun::Loaded,
+                    "resumed" => Begun::Resumed,
+                    other => panic!("no conversation begins {other}"),
+                },
+                lost: None,
+            }),
             "ends" => {
                 let verdict = match words.get(3) {
                     "completed" => Verdict::Completed,
@@ -480,15 +492,24 @@ fn prompt(words: &Words) -> PromptAsk {
     }
 }
 
+/// What an agent asks; by the name of `lasting…` it offers to remember the answer, and does so first.
 fn question(id: &str) -> Question {
-    let choice = |id: &str, allows| Choice {
+    let choice = |id: &str, allows, always| Choice {
         id: id.into(),
         label: id.into(),
         allows,
+        always,
+    };
+    let lasting = [choice("ever", true, true), choice("never", false, true)];
+    let once = [choice("yes", true, false), choice("no", false, false)];
+    let options = if id.starts_with("lasting") {
+        [lasting, once].concat()
+    } else {
+        once.to_vec()
     };
     Question {
         id: id.into(),
         text: "may I?".into(),
-        options: vec![choice("yes", true), choice("no", false)],
+        options,
     }
 }

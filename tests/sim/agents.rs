@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use turnlane::domain::{Choice, Ending, FailKind, Question, Seq, SessionId, Verdict};
+use turnlane::domain::{
+    Begun, Choice, Conversation, Ending, FailKind, Question, Seq, SessionId, Verdict,
+};
 use turnlane::engine::{Act, Input, Report};
 
 use crate::audit::Broken;
@@ -214,6 +216,12 @@ impl Turn {
         match rng.below(20) {
             0..5 => Wants::Says(Report::Spoke),
             5..8 if self.asks.is_none() && !calm => self.ask(),
+            5 if let Some(request) = self.asks.take() => Wants::Says(Report::Withdrawn(request)),
+            6 => Wants::Says(Report::Conversation(Conversation {
+                id: format!("c{}", rng.below(4)).into(),
+                begun: Begun::New,
+                lost: None,
+            })),
             8 => Wants::Ends(Verdict::Failed(FailKind::Agent, "no".into())),
             9 => Wants::Ends(Verdict::Exited("died".into())),
             10 => Wants::Ends(Verdict::Cancelled),
@@ -230,6 +238,7 @@ impl Turn {
             id: id.into(),
             label: id.into(),
             allows,
+            always: false,
         };
         Wants::Says(Report::Parked(Question {
             id,

@@ -74,6 +74,7 @@ impl Filler {
                 heartbeat: None,
                 wake_streak: 0,
                 hushed: false,
+                conversation: None,
                 closed: false,
                 mark: CancelMark::default(),
                 created_at: self.now,

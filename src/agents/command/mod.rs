@@ -1,5 +1,8 @@
 //! One process a turn.
 
+mod answer;
+mod pointer;
+
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
@@ -7,9 +10,11 @@ use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::guard::{Exit, Guarded, Launch, Progress, Stdio};
+use super::last_words::LastWords;
 use super::output::{Output, Phase, credit};
 use super::{Driver, Event, INBOX_VARIABLE, Order, Setup, Stream, Turn, Verdict, launch, text};
 use crate::domain::{FailKind, PromptInput};
+use answer::Answer;
 
 /// What stands for the prompt in a command's arguments.
 const PLACEHOLDER: &str = "{prompt}";
@@ -42,15 +47,37 @@ async fn take_turn(
     orders: &mut mpsc::UnboundedReceiver<Order>,
 ) {
     let output = Output::new(turn.seq, setup.tell.clone(), credit.clone());
+    let mut heard = Heard {
+        answer: Answer::new(&setup.spec.text_from),
+        errors: LastWords::default(),
+    };
     let exit = match setup.guards.start(launch_of(setup, &turn)) {
-        Ok(process) => run(setup, &turn, process, &output, orders).await,
+        Ok(process) => run(setup, &turn, process, &output, &mut heard, orders).await,
         Err(message) => Exit::NotStarted(message),
     };
-    let (verdict, exit_code) = judge(exit);
+    let (verdict, exit_code) = judge(exit, &heard.last_words());
+    let answer = heard.answer.text().await;
     // Whoever hears of the end finds nothing of the run any more.
     drop(turn);
     // A command reads its prompt once: nothing can be steered into it.
-    output.end(verdict, exit_code, Vec::new());
+    output.end_saying(answer, verdict, exit_code, Vec::new());
+}
+
+/// What is heard of a process beside being told.
+struct Heard {
+    answer: Answer,
+    errors: LastWords,
+}
+
+impl Heard {
+    /// What it said last to its standard error, where the text of its completion does not have that.
+    fn last_words(&self) -> String {
+        if self.answer.leaves_errors_out() {
+            self.errors.text()
+        } else {
+            String::new()
+        }
+    }
 }
 
 /// Feeds and hears a process until it is gone and all that it wrote has been told.
@@ -59,6 +86,7 @@ async fn run(
     turn: &Turn,
     mut process: Guarded,
     output: &Output,
+    heard: &mut Heard,
     orders: &mut mpsc::UnboundedReceiver<Order>,
 ) -> Exit {
     let (phase, _) = watch::channel(Phase::Starting);
@@ -67,14 +95,17 @@ async fn run(
         process.stdout.take(),
         process.stderr.take(),
     );
+    let Heard { answer, errors } = heard;
     let told_out = async {
         if let Some(pipe) = stdout {
-            output.pump(Stream::Stdout, pipe, phase.subscribe()).await;
+            let hear = |bytes: &[u8]| answer.hear(bytes);
+            (output.pump(Stream::Stdout, pipe, phase.subscribe(), hear)).await;
         }
     };
     let told_err = async {
         if let Some(pipe) = stderr {
-            output.pump(Stream::Stderr, pipe, phase.subscribe()).await;
+            let hear = |bytes: &[u8]| errors.push(bytes);
+            (output.pump(Stream::Stderr, pipe, phase.subscribe(), hear)).await;
         }
     };
     let fed = async {
@@ -163,9 +194,16 @@ fn launch_of(setup: &Setup, turn: &Turn) -> Launch {
     launch
 }
 
-/// What an exit means, and its exit code.
-fn judge(exit: Exit) -> (Verdict, Option<i32>) {
-    let failed = |message: String| Verdict::Failed(FailKind::ExitStatus, message.into());
+/// What an exit means, and its exit code. A failure says what the command said last.
+fn judge(exit: Exit, last_words: &str) -> (Verdict, Option<i32>) {
+    let failed = |how: String| {
+        let message = match last_words {
+            "" => how,
+            line if !line.contains('\n') => format!("{how}: {line}"),
+            lines => format!("{how}. It wrote last:\n{lines}"),
+        };
+        Verdict::Failed(FailKind::ExitStatus, message.into())
+    };
     match exit {
         Exit::Code(0) => (Verdict::Completed, Some(0)),
         Exit::Code(code) => (

@@ -40,6 +40,14 @@ pub(super) fn sweep(store: &Path) {
     }
 }
 
+/// The processes that agents of this store started and that are still there. Nothing is done to them.
+pub(super) fn left(store: &Path) -> Vec<u32> {
+    let store = store.canonicalize().unwrap_or_else(|_| store.to_owned());
+    let left = carriers(&store).into_iter();
+    left.filter_map(|pid| u32::try_from(pid.as_raw_pid()).ok())
+        .collect()
+}
+
 /// The processes that carry the store's name and the mark, except ourselves and whoever started us.
 fn carriers(store: &Path) -> Vec<Pid> {
     let Ok(entries) = std::fs::read_dir("/proc") else {

@@ -22,14 +22,27 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Pid, Signal, WaitStatus, kill_process_group, setsid};
 use signal_hook::consts::signal as sig;
 
-use super::{descriptors, lock, terminal, tree};
+use super::{descriptors, loader, lock, terminal, tree};
+use crate::domain::StopSignal;
 
 /// Start; brings the agent's standard input.
 pub(super) const GO: u8 = b'G';
 /// Start on a terminal; brings it.
 pub(super) const GO_ON_TERMINAL: u8 = b'T';
-/// Ask the agent to stop.
-pub(super) const STOP: u8 = b'S';
+
+/// What asks the agent to stop by this signal: the signal's number, which is less than any word's.
+pub(super) fn stop(by: StopSignal) -> u8 {
+    let signal = match by {
+        StopSignal::Term => Signal::TERM,
+        StopSignal::Int => Signal::INT,
+        StopSignal::Hup => Signal::HUP,
+        StopSignal::Quit => Signal::QUIT,
+        StopSignal::Usr1 => Signal::USR1,
+        StopSignal::Usr2 => Signal::USR2,
+    };
+    // INVARIANT: the numbers of these signals are at most 31 everywhere.
+    u8::try_from(signal.as_raw()).unwrap_or_default()
+}
 
 /// Exit status of a guard that started nothing.
 const NOTHING_STARTED: i32 = 125;
@@ -220,12 +233,15 @@ impl Guard {
         loop {
             match rustix::io::read(&self.control, &mut orders) {
                 Ok(0) => return false,
-                Ok(n) if orders[..n].contains(&STOP) => {
-                    let _ = kill_process_group(agent, Signal::TERM);
-                    // A suspended process hears of it only when it goes on.
-                    let _ = kill_process_group(agent, Signal::CONT);
+                Ok(n) => {
+                    let named = |number: &u8| Signal::from_named_raw(i32::from(*number));
+                    if let Some(signal) = orders[..n].iter().find_map(named) {
+                        let _ = kill_process_group(agent, signal);
+                        // A suspended process hears of it only when it goes on.
+                        let _ = kill_process_group(agent, Signal::CONT);
+                    }
                 }
-                Ok(_) | Err(Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return true,
                 Err(_) => return false,
             }
@@ -244,11 +260,12 @@ enum Go {
 /// Starts the agent in a process group or session of its own, and lets go of its output.
 fn start(job: &Job, go: Go) -> io::Result<Pid> {
     let child = match go {
-        Go::Input(input) => Command::new(&job.program)
-            .args(&job.arguments)
-            .stdin(input)
-            .process_group(0)
-            .spawn()?,
+        Go::Input(input) => {
+            let mut command = Command::new(&job.program);
+            command.args(&job.arguments).stdin(input).process_group(0);
+            loader::give_back(&mut command);
+            command.spawn()?
+        }
         Go::Terminal(terminal) => terminal::start(terminal, &job.program, &job.arguments)?,
     };
     if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {

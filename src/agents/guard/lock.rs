@@ -78,6 +78,11 @@ fn held(path: &Path, file: &File) -> String {
     )
 }
 
+/// The processes that hold the lock now; it is not taken for that, nor made.
+pub(super) fn held_by(path: &Path) -> Vec<u32> {
+    File::open(path).map_or_else(|_| Vec::new(), |file| holders(&file))
+}
+
 /// The processes that the kernel lists as holding a lock on this file.
 fn holders(file: &File) -> Vec<u32> {
     let (Ok(meta), Ok(locks)) = (file.metadata(), std::fs::read_to_string("/proc/locks")) else {
@@ -113,7 +118,11 @@ mod tests {
         let one = share(&path).unwrap();
         let two = share(&path).unwrap();
         let why = await_free(&path, Duration::ZERO).unwrap_err();
-        assert!(why.contains(&std::process::id().to_string()), "{why}");
+        let own = std::process::id();
+        assert!(why.contains(&own.to_string()), "{why}");
+        assert!(held_by(&path).contains(&own));
+        assert!(held_by(&folder.path().join("none")).is_empty());
+        assert!(!folder.path().join("none").exists());
         drop((one, two));
         // A process that another test is just starting has copies of them for a moment.
         assert_eq!(await_free(&path, Duration::from_secs(60)), Ok(()));

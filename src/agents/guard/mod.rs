@@ -8,6 +8,7 @@ mod descriptors;
 mod former;
 mod helper;
 mod inner;
+mod loader;
 mod lock;
 mod process;
 mod terminal;
@@ -19,6 +20,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::domain::StopSignal;
 
 pub use descriptors::raise as raise_descriptor_limit;
 pub(super) use helper::Helper;
@@ -49,6 +52,8 @@ pub(super) struct Launch {
     pub(super) env: BTreeMap<String, String>,
     /// Where it reads and writes.
     pub(super) stdio: Stdio,
+    /// What asks it to stop.
+    pub(super) stop: StopSignal,
 }
 
 /// Where a process reads and writes.
@@ -60,6 +65,8 @@ pub(super) enum Stdio {
         /// Whether its standard error is a pipe; else it is `/dev/null`.
         errors: bool,
     },
+    /// It reads nothing, and its standard output and its standard error are one pipe, in the order in which it writes.
+    Joined,
     /// All three are this terminal, which controls it: it leads a session of its own.
     Terminal(OwnedFd),
 }
@@ -125,6 +132,16 @@ impl Guards {
     pub(super) fn helper(&self, command: &mut tokio::process::Command) -> io::Result<Helper> {
         Helper::start(command)
     }
+}
+
+/// The processes of agents, and their guards, that are still there of a store: of the life that holds it, or, while nobody does, what
+/// the next one will end. Nothing is done to them.
+pub fn left_of(store: &Path) -> Vec<u32> {
+    let mut left = lock::held_by(&store.join(LOCK_FILE));
+    left.extend(former::left(store));
+    left.sort_unstable();
+    left.dedup();
+    left
 }
 
 /// The running program, also when its file has been replaced meanwhile.

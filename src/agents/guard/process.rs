@@ -15,7 +15,8 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Guards, Launch, Stdio as Where, descriptors, inner, tree};
+use super::{Guards, Launch, Stdio as Where, descriptors, inner, loader, tree};
+use crate::domain::Preset;
 
 /// How long a guard may take to end its tree before it is killed itself.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
@@ -100,14 +101,7 @@ pub(super) fn start(guards: &Guards, launch: Launch) -> Result<Guarded, String> 
     control.set_nonblocking(true).map_err(failed)?;
     let control = UnixStream::from_std(control).map_err(failed)?;
     let on_terminal = matches!(launch.stdio, Where::Terminal(_));
-    let piped = |piped: bool| if piped { Stdio::piped() } else { Stdio::null() };
-    let ((stdin, input), errors) = match launch.stdio {
-        Where::Pipes {
-            input: feeds,
-            errors,
-        } => (input(feeds).map_err(failed)?, errors),
-        Where::Terminal(terminal) => ((None, terminal), false),
-    };
+    let ends = Ends::of(launch.stdio).map_err(failed)?;
     let mut command = tokio::process::Command::new(guards.program());
     command
         .arg0("turnlane")
@@ -117,25 +111,26 @@ pub(super) fn start(guards: &Guards, launch: Launch) -> Result<Guarded, String> 
         .arg(&launch.cwd)
         .args(&launch.argv)
         .env_clear()
-        .envs(&launch.env)
+        .envs(loader::kept(&launch.env))
         .env(super::MARK, "1")
         .stdin(OwnedFd::from(theirs))
-        .stdout(piped(!on_terminal))
-        .stderr(piped(errors));
+        .stdout(ends.stdout)
+        .stderr(ends.stderr);
     let (mut child, entry) = tree::Entry::of(|| command.spawn(), Child::id).map_err(failed)?;
     // The command holds the guard's end of the socket, which must not stay open here.
     drop(command);
     let (orders, inbox) = mpsc::unbounded_channel();
     let (tell, progress) = mpsc::unbounded_channel();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = (child.stdout.take().or(ends.joined), child.stderr.take());
     let watcher = Watcher {
         child,
         entry,
         control,
-        input: Some(input),
+        input: Some(ends.input),
         on_terminal,
         tell,
         names,
+        stop: inner::stop(launch.stop),
         stop_wanted: false,
         kill_at: None,
         killed: false,
@@ -145,12 +140,53 @@ pub(super) fn start(guards: &Guards, launch: Launch) -> Result<Guarded, String> 
     };
     tokio::spawn(watcher.run(inbox));
     Ok(Guarded {
-        stdin,
+        stdin: ends.stdin,
         stdout,
         stderr,
         orders,
         progress,
     })
+}
+
+/// Both ends of where a process reads and writes.
+struct Ends {
+    /// Our end of its standard input, if that is a pipe.
+    stdin: Option<pipe::Sender>,
+    /// Its own end of that, or its terminal.
+    input: OwnedFd,
+    stdout: Stdio,
+    stderr: Stdio,
+    /// Our end of the pipe that is both its standard output and its standard error.
+    joined: Option<ChildStdout>,
+}
+
+impl Ends {
+    fn of(stdio: Where) -> io::Result<Self> {
+        let piped = |piped: bool| if piped { Stdio::piped() } else { Stdio::null() };
+        let feeds = matches!(stdio, Where::Pipes { input: true, .. });
+        let ((stdin, input), stdout, stderr, joined) = match stdio {
+            Where::Pipes { errors, .. } => (input(feeds)?, piped(true), piped(errors), None),
+            Where::Joined => {
+                let (ours, theirs) = io::pipe()?;
+                let ours = std::process::ChildStdout::from(OwnedFd::from(ours));
+                let ours = Some(ChildStdout::from_std(ours)?);
+                (
+                    input(false)?,
+                    theirs.try_clone()?.into(),
+                    theirs.into(),
+                    ours,
+                )
+            }
+            Where::Terminal(terminal) => ((None, terminal), piped(false), piped(false), None),
+        };
+        Ok(Self {
+            stdin,
+            input,
+            stdout,
+            stderr,
+            joined,
+        })
+    }
 }
 
 /// Our end of a process's standard input, and its own.
@@ -194,11 +230,15 @@ impl Names {
                 "can't start `{program}`: there is no such file, or the interpreter in its first line does not exist; check \
                  `command`"
             ),
-            ("program", io::ErrorKind::NotFound) => {
-                format!(
+            ("program", io::ErrorKind::NotFound) => match Preset::of_program(program) {
+                Some(Preset { title, install, .. }) => format!(
+                    "can't start `{program}` for {title}: it was not found; install it with {install}, or check `command` and the \
+                     session's PATH"
+                ),
+                None => format!(
                     "can't start `{program}`: it was not found; check `command` and the session's PATH"
-                )
-            }
+                ),
+            },
             ("program", io::ErrorKind::PermissionDenied) => {
                 format!(
                     "can't start `{program}`: it may not be executed ({error}); check its permissions"
@@ -238,6 +278,8 @@ struct Watcher {
     on_terminal: bool,
     tell: mpsc::UnboundedSender<Progress>,
     names: Names,
+    /// What asks the agent to stop.
+    stop: u8,
     stop_wanted: bool,
     /// When the guard itself is killed.
     kill_at: Option<Instant>,
@@ -286,7 +328,7 @@ impl Watcher {
     fn stop(&mut self) {
         self.stop_wanted = true;
         if self.ready {
-            let _ = self.control.try_write(&[inner::STOP]);
+            let _ = self.control.try_write(&[self.stop]);
         }
     }
 

@@ -68,7 +68,12 @@ fn become_program(args: Vec<OsString>) -> io::Error {
         .and_then(|()| dup2_stdout(stdin()))
         .and_then(|()| dup2_stderr(stdin()));
     match taken {
-        Ok(()) => Command::new(program).args(args).exec(),
+        Ok(()) => {
+            let mut command = Command::new(program);
+            command.args(args);
+            super::loader::give_back(&mut command);
+            command.exec()
+        }
         Err(error) => error.into(),
     }
 }

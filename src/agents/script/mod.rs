@@ -240,6 +240,7 @@ impl<'a> Playing<'a> {
                     id: id.into(),
                     label: id.into(),
                     allows,
+                    always: false,
                 };
                 self.output.event(Event::Parked(Question {
                     id: id.into(),

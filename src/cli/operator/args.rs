@@ -25,7 +25,7 @@ pub(in crate::cli) enum Operator {
     Wait(Wait),
     /// Completions that nobody took: list them, put them back, or remove them
     DeadLetters(DeadLetters),
-    /// List the agents that can be named
+    /// List the agents that can be named, and whether their programs are installed
     Agents(Shown),
 }
 
@@ -35,6 +35,16 @@ pub(in crate::cli) struct Shown {
     /// Print one JSON value a line
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// For `doctor`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Doctor {
+    /// Only these agents, and the configuration
+    #[arg(value_name = "AGENT")]
+    pub(super) agents: Vec<String>,
+    #[command(flatten)]
+    pub(super) shown: Shown,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,7 @@ pub(super) fn follow(client: &mut Client, out: &Printer, args: &Runs) -> Done {
     loop {
         match client.next() {
             Incoming::Message(message) => followed.hear(client, &message)?,
+            Incoming::Typed(_) => {}
             Incoming::Signal => return Ok(ExitCode::from(CANCELLED)),
             Incoming::Closed => {
                 return Err(Refused::ours("ownerLost", "whoever held the store is gone").into());

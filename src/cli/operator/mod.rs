@@ -2,9 +2,11 @@
 
 mod args;
 mod change;
+mod doctor;
 mod drain;
 mod follow;
 mod look;
+mod programs;
 mod show;
 mod table;
 mod wait;
@@ -17,11 +19,12 @@ use super::client::{Client, INTERRUPTED, INVALID_PARAMS, NOT_FOUND, Refused};
 use super::inside::{Failed, Ready};
 use super::{CANCELLED, OURS, REFUSED, USAGE, say, unprinted, usage};
 use crate::protocol::Word as _;
-use crate::sidecar::store_error;
+use crate::sidecar::{Config, store_error};
 use crate::store::StoreError;
 use show::Printer;
 
-pub(super) use args::Operator;
+pub(super) use args::{Doctor, Operator};
+pub(super) use doctor::examine;
 
 /// Exit status of what is not there.
 const MISSING: u8 = 3;
@@ -61,6 +64,7 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
         Err(status) => return status,
     };
     let out = Printer::new(asked.json());
+    let config = ready.config().clone();
     let mut inside = match ready.enter() {
         Ok(inside) => inside,
         Err(Failed::System(error)) => {
@@ -72,7 +76,7 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
             return fail(&asked, &out, &Trouble::Refused(refused));
         }
     };
-    let (status, said) = match asked.run(&mut inside.client, &out) {
+    let (status, said) = match asked.run(&mut inside.client, &out, &config) {
         Ok(status) => (status, false),
         Err(trouble) => (fail(&asked, &out, &trouble), true),
     };
@@ -99,7 +103,7 @@ impl Operator {
         }
     }
 
-    fn run(&self, client: &mut Client, out: &Printer) -> Done {
+    fn run(&self, client: &mut Client, out: &Printer, config: &Config) -> Done {
         match self {
             Self::Sessions(_) => look::sessions(client, out),
             Self::Runs(args) if args.follow => follow::follow(client, out, args),
@@ -115,7 +119,7 @@ impl Operator {
                 Ok(args::Chosen::Purge(which)) => change::purge(client, out, which),
                 Err(why) => Ok(usage(why)),
             },
-            Self::Agents(_) => look::agents(client, out),
+            Self::Agents(_) => look::agents(client, out, config),
         }
     }
 }

@@ -39,6 +39,13 @@ impl Printer {
         }
     }
 
+    /// The same, and nothing is cut: what is to be done must be read whole.
+    pub(super) fn uncut(json: bool) -> Self {
+        let mut printer = Self::new(json);
+        printer.look.width = None;
+        printer
+    }
+
     /// Whether values are printed as JSON.
     pub(super) fn json(&self) -> bool {
         self.json
@@ -175,9 +182,46 @@ pub(super) const LETTERS: &[Column] = &[
 pub(super) const AGENTS: &[Column] = &[
     ("AGENT", |record| word(&record["name"])),
     ("KIND", |record| word(&record["kind"])),
-    ("PROSE", |record| yes(&record["prose"])),
-    ("STEERS", |record| yes(&record["steers"])),
+    ("SOURCE", |record| match record["source"].as_str() {
+        Some("builtIn") => Cell::new("built in"),
+        Some(_) | None => word(&record["source"]),
+    }),
+    ("INSTALLED", |record| match record["installed"] == true {
+        true => Cell::new("yes").toned(Tone::Good),
+        false => Cell::new("no").toned(Tone::Doubtful),
+    }),
     ("DEFAULT", |record| yes(&record["default"])),
+    ("COMMAND", |record| {
+        let parts = record["command"].as_array().into_iter().flatten();
+        let parts: Vec<&str> = parts.filter_map(Value::as_str).collect();
+        Cell::new(&parts.join(" "))
+    }),
+];
+
+pub(super) const CHECKS: &[Column] = &[
+    ("CHECK", |record| match record["name"].as_str() {
+        Some(name) => Cell::new(&format!(
+            "{} {name}",
+            record["check"].as_str().unwrap_or_default()
+        )),
+        None => word(&record["check"]),
+    }),
+    ("STATE", |record| {
+        let cell = word(&record["state"]);
+        match record["state"].as_str() {
+            Some("ok") => cell.toned(Tone::Good),
+            Some("wrong") => cell.toned(Tone::Bad),
+            Some(_) | None => cell.toned(Tone::Doubtful),
+        }
+    }),
+    ("WHAT", |record| {
+        // One line for each thing: what is to be done may stand in the last of several.
+        let lines = record["says"].as_str().unwrap_or_default().lines();
+        let lines: Vec<&str> = (lines.map(str::trim))
+            .filter(|line| line.chars().any(char::is_alphanumeric))
+            .collect();
+        Cell::new(&lines.join(" / "))
+    }),
 ];
 
 pub(super) const CANCELLED: &[Column] = &[

@@ -79,6 +79,9 @@ pub(super) fn gather(settings: &SchemaSettings) -> Gathered {
             "`{name}` is read in another way than it is written"
         );
     }
+    // Whoever lists fields lists them in one order, whatever order they were put in.
+    definitions.sort_keys();
+    (definitions.values_mut()).for_each(Value::sort_all_objects);
     Gathered {
         methods,
         notifications,

@@ -14,8 +14,10 @@ pub use examples::{CONVERSATION, Line, Section, conversation};
 pub use messages::messages;
 pub use openrpc::openrpc;
 
-/// A document as it is written to a file.
+/// A document as it is written to a file: its keys sorted, in whatever order they were put in.
 pub fn text(document: &Value) -> String {
+    let mut document = document.clone();
+    document.sort_all_objects();
     format!("{document:#}\n")
 }
 

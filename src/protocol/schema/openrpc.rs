@@ -116,8 +116,9 @@ fn descriptors(params: &Value, definitions: &Map<String, Value>) -> Vec<Value> {
 }
 
 fn example(example: &Exchange) -> Value {
-    let params = example.params.as_object();
-    let params: Vec<Value> = params
+    let mut params = example.params.clone();
+    params.sort_all_objects();
+    let params: Vec<Value> = (params.as_object())
         .into_iter()
         .flatten()
         .map(|(name, value)| json!({"name": name, "value": value}))

@@ -1,7 +1,9 @@
 //! Agents by name and inline.
 
 use super::super::*;
-use crate::domain::{AgentKind, AgentRef, Limits, OnStall, PermissionPolicy, PromptInput};
+use crate::domain::{
+    AgentKind, AgentRef, AgentSource, Limits, OnStall, PermissionPolicy, Preset, PromptInput,
+};
 
 fn object(json: &str) -> AgentObject {
     serde_json::from_str(json).unwrap()
@@ -51,9 +53,14 @@ fn the_words_of_the_configuration_are_the_same_in_snake_case() {
 }
 
 #[test]
-fn the_built_in_agents_resolve() {
-    for (name, object) in AgentObject::built_in() {
+fn the_agents_that_are_known_resolve() {
+    for (name, object) in AgentObject::known() {
         let spec = object.resolve(name, &Limits::default()).unwrap();
+        if let Some(preset) = Preset::named(name) {
+            assert_eq!(spec.command, preset.command);
+            assert_eq!((spec.kind, spec.prose), (AgentKind::Acp, true));
+            continue;
+        }
         match name {
             "sh" => {
                 assert_eq!(spec.command, ["sh", "-c", "{prompt}"]);
@@ -103,13 +110,36 @@ fn a_shell_is_described_with_its_own_words_and_no_others() {
         (r#"{"kind":"script","record":false}"#, "record"),
         (r#"{"kind":"script","command":["x"]}"#, "command"),
         (r#"{"kind":"script","input":"stdin"}"#, "input"),
+        (r#"{"kind":"acp"}"#, "command"),
+        (r#"{"kind":"acp","command":[]}"#, "command"),
+        (r#"{"kind":"acp","command":["x"],"prose":false}"#, "prose"),
+        (r#"{"kind":"acp","command":["x"],"input":"stdin"}"#, "input"),
+        (r#"{"kind":"acp","command":["x"],"rc":true}"#, "rc"),
+        (
+            r#"{"kind":"acp","command":["x"],"textFrom":"stdout"}"#,
+            "textFrom",
+        ),
+        (
+            r#"{"kind":"acp","command":["x"],"stopSignal":"SIGINT"}"#,
+            "stopSignal",
+        ),
+        (r#"{"kind":"acp","command":["x"],"model":""}"#, "model"),
+        (r#"{"kind":"shell","shared":true}"#, "shared"),
+        (
+            r#"{"kind":"command","command":["x"],"terminals":false}"#,
+            "terminals",
+        ),
+        (
+            r#"{"kind":"command","command":["x"],"textFrom":"json"}"#,
+            "textFrom",
+        ),
+        (
+            r#"{"kind":"command","command":["x"],"textFrom":"json:result"}"#,
+            "textFrom",
+        ),
     ] {
         let fault = of(json).unwrap_err();
-        assert_eq!(
-            (fault.field, fault.unsupported),
-            (field, false),
-            "{json}: {fault}"
-        );
+        assert_eq!(fault.field, field, "{json}: {fault}");
     }
 }
 
@@ -121,4 +151,23 @@ fn what_is_stored_of_an_inline_agent_has_no_env_and_can_be_read_again() {
     };
     assert!(!stored.contains("secret") && !stored.contains("KEY"));
     assert_eq!(object(&stored), AgentObject { env: None, ..with });
+}
+
+#[test]
+fn a_long_command_is_shown_cut() {
+    let many = vec!["x".repeat(1_000); 20];
+    let mut spec = object(r#"{"kind":"command","command":["x"]}"#)
+        .resolve("x", &Limits::default())
+        .unwrap();
+    let info = AgentInfo::of(&spec, AgentSource::Configured, false);
+    assert!(
+        !serde_json::to_string(&info)
+            .unwrap()
+            .contains("command\":[")
+    );
+    assert_eq!(&*info.clone().with_command(&spec).command, ["x".into()]);
+    spec.command = many;
+    let shown = info.with_command(&spec).command;
+    assert_eq!((shown.len(), &*shown[16]), (17, "…"));
+    assert!(shown.iter().all(|part| part.len() <= 256), "{shown:?}");
 }

@@ -276,17 +276,6 @@ fn the_message_says_what_would_be_right() {
 }
 
 #[test]
-fn what_is_known_but_not_served_is_unsupported() {
-    let params = r#"{"agent":{"kind":"acp","command":["x"]}}"#;
-    let error = parse("session/open", params).unwrap_err();
-    assert_eq!(
-        (error.code, error.kind()),
-        (-32014, Some(ErrorKind::Unsupported))
-    );
-    assert_eq!(error.data.unwrap()["field"], "agent.kind");
-}
-
-#[test]
 fn a_session_is_not_its_own_parent() {
     let error = parse("session/open", r#"{"sessionId":"a","parent":"a"}"#).unwrap_err();
     assert_eq!(

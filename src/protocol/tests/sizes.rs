@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::super::*;
 use crate::domain::{
-    AgentKind, AgentRef, CancelMark, Completion, DeadLetter, DeadWhy, EventNo, FailKind, Failure,
-    Heartbeat, InboxEntry, Keep, Limits, OnCompletion, Outcome, PermissionPolicy, Prompt, Reason,
-    Replaced, RunId, RunKind, RunState, Seq, Session, SessionId, SessionState, Skip, WakeFacts,
-    WakePolicy, Wall,
+    AgentKind, AgentRef, AgentSource, CancelMark, Completion, DeadLetter, DeadWhy, EventNo,
+    FailKind, Failure, Heartbeat, InboxEntry, Keep, Limits, OnCompletion, Outcome,
+    PermissionPolicy, Prompt, Reason, Replaced, RunId, RunKind, RunState, Seq, Session, SessionId,
+    SessionState, Skip, WakeFacts, WakePolicy, Wall,
 };
 use crate::engine::{
     Answer, Choice, Delivery, Fault, LastWake, Question, RunRow, WakeStatus, WakeView, Was,
@@ -97,6 +97,7 @@ fn question(unit: &str) -> Question {
         id: long(unit),
         label: long(unit),
         allows: true,
+        always: true,
     };
     Question {
         id: long(unit),
@@ -205,6 +206,7 @@ fn the_largest_session_fits_in_a_line() {
             }),
             wake_streak: 0,
             hushed: false,
+            conversation: None,
             closed: false,
             mark: CancelMark::default(),
             created_at: Wall(i64::MIN),
@@ -275,6 +277,8 @@ fn the_other_large_things_fit_in_a_line() {
             prose: true,
             steers: true,
             default: false,
+            source: AgentSource::Configured,
+            command: vec![long(unit)[..unit.len() * 100].into(); 16],
         };
         let agents = vec![agent; 10_000];
         assert!(AgentListResult::fitted(agents.clone()).more);

@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use super::{Announced, Retention, RunFilter, Store, StoreError, StoredEvent, StoredRun};
 use crate::domain::{
-    AgentRef, CancelMark, Completion, DeadLetter, DeadWhy, EventNo, FailKind, Failure, Heartbeat,
-    InboxEntry, Keep, OnCompletion, Outcome, PermissionPolicy, Prompt, Reason, Replaced, RunId,
-    RunKind, ScheduledWake, Seq, Session, SessionId, Stop, WakeBusy, WakeFacts, WakePolicy, Wall,
+    AgentRef, Begun, CancelMark, Completion, Conversation, DeadLetter, DeadWhy, EventNo, FailKind,
+    Failure, Heartbeat, InboxEntry, Keep, OnCompletion, Outcome, PermissionPolicy, Prompt, Reason,
+    Replaced, RunId, RunKind, ScheduledWake, Seq, Session, SessionId, Stop, WakeBusy, WakeFacts,
+    WakePolicy, Wall,
 };
 use crate::engine::{AcceptedRun, DeliveredRun, DeliveredWrite, Destination, RunRow, Write};
 
@@ -54,6 +55,7 @@ pub(crate) fn keeps_every_promise(make: impl Fn() -> Box<dyn Store>) {
         letters::the_events_of_dead_letters_stand_in_the_log_of_their_parent,
         wakes::what_a_wake_carries_stands_in_its_run_and_its_completion,
         wakes::wakes_that_wait_are_kept_until_they_do_not,
+        wakes::what_an_agent_keeps_for_a_session_is_kept,
         wakes::how_often_a_session_was_woken_is_kept,
     ];
     for promise in promises {
@@ -120,6 +122,7 @@ pub(crate) fn session(id: &str) -> Session {
         heartbeat: None,
         wake_streak: 0,
         hushed: false,
+        conversation: None,
         closed: false,
         mark: CancelMark::default(),
         created_at: Wall(10),

@@ -29,6 +29,11 @@ pub(super) fn a_session_comes_back_as_it_was_and_is_replaced_whole(store: &mut d
         }),
         wake_streak: u32::MAX,
         hushed: true,
+        conversation: Some(Conversation {
+            id: "of the \u{1f980} agent".into(),
+            begun: Begun::Loaded,
+            lost: Some("it was gone".into()),
+        }),
         closed: true,
         mark,
         created_at: Wall(-5),

@@ -104,6 +104,32 @@ pub(super) fn wakes_that_wait_are_kept_until_they_do_not(store: &mut dyn Store) 
     assert_eq!(stored(store), [0; 0]);
 }
 
+pub(super) fn what_an_agent_keeps_for_a_session_is_kept(store: &mut dyn Store) {
+    put(store, ["a", "b"].map(open).into());
+    let now = |id: &str, begun| Conversation {
+        id: id.into(),
+        begun,
+        lost: (begun == Begun::New).then(|| "the agent forgot it".into()),
+    };
+    for (id, begun) in [
+        ("first", Begun::New),
+        ("first", Begun::Resumed),
+        ("second", Begun::New),
+    ] {
+        let kept = now(id, begun);
+        put(
+            store,
+            vec![Write::Conversation(sid("a"), Box::new(kept.clone()))],
+        );
+        let expected = Session {
+            conversation: Some(kept),
+            ..session("a")
+        };
+        assert_eq!(store.session(&sid("a")).unwrap(), Some(expected));
+    }
+    assert_eq!(store.session(&sid("b")).unwrap(), Some(session("b")));
+}
+
 pub(super) fn how_often_a_session_was_woken_is_kept(store: &mut dyn Store) {
     put(store, ["a", "b"].map(open).into());
     let state = |streak, hushed| Write::WakeState {

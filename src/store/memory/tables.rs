@@ -204,6 +204,11 @@ impl Tables {
                 session.hushed = hushed;
                 self.sessions.put(id, session);
             }
+            Write::Conversation(id, conversation) => {
+                let mut session = self.session(&id)?;
+                session.conversation = Some(*conversation);
+                self.sessions.put(id, session);
+            }
             Write::Woken(seq, facts) => self.woken(seq, facts)?,
             Write::Schedule(wake) => self.scheduled.put(wake.run.clone(), *wake),
             Write::Joined {

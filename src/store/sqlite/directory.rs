@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::store::StoreError;
 
 /// The database's file in the directory.
-const DATABASE: &str = "turnlane.db";
+pub(super) const DATABASE: &str = "turnlane.db";
 
 /// A checked directory.
 #[derive(Debug)]
@@ -30,11 +30,8 @@ impl Directory {
         let path = path
             .canonicalize()
             .map_err(|error| failed("open the directory", path, &error))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = fs::open(&path, flags, Mode::empty())
-            .map_err(|error| failed("open the directory", &path, &error.into()))?;
-        make_private(&opened, &path)?;
-        refuse_network(&opened, &path)?;
+        let (opened, mode) = look_into(&path)?;
+        tighten(&opened, mode, Mode::RWXU, &path)?;
         Ok(Self { path, opened })
     }
 
@@ -129,6 +126,13 @@ pub(super) fn failed(doing: &str, path: &Path, error: &std::io::Error) -> StoreE
     ))
 }
 
+pub(super) fn not_a_file(path: &Path) -> StoreError {
+    StoreError::Unavailable(format!(
+        "{} is not a file: use another --store",
+        path.display()
+    ))
+}
+
 pub(super) fn facts(file: impl AsFd, path: &Path) -> Result<Stat, StoreError> {
     fs::fstat(file).map_err(|error| failed("look at", path, &error.into()))
 }
@@ -145,9 +149,15 @@ pub(super) fn ours(facts: &Stat, path: &Path) -> Result<(), StoreError> {
     )))
 }
 
-/// A directory that others can write could hold anything by now; one that they can only read is closed to them.
-fn make_private(directory: &OwnedFd, path: &Path) -> Result<(), StoreError> {
-    let facts = facts(directory, path)?;
+/// Opens a directory that may be a store's, and tells its mode. One that others can write could hold anything by now.
+///
+/// # Errors
+/// Why it may not be one.
+pub(super) fn look_into(path: &Path) -> Result<(OwnedFd, Mode), StoreError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = fs::open(path, flags, Mode::empty())
+        .map_err(|error| failed("open the directory", path, &error.into()))?;
+    let facts = facts(&opened, path)?;
     ours(&facts, path)?;
     let mode = Mode::from_raw_mode(facts.st_mode);
     if mode.intersects(Mode::WGRP | Mode::WOTH) {
@@ -156,9 +166,11 @@ fn make_private(directory: &OwnedFd, path: &Path) -> Result<(), StoreError> {
             path.display()
         )));
     }
-    tighten(directory, mode, Mode::RWXU, path)
+    refuse_network(&opened, path)?;
+    Ok((opened, mode))
 }
 
+/// What others can only read is closed to them.
 fn tighten(file: impl AsFd, mode: Mode, to: Mode, path: &Path) -> Result<(), StoreError> {
     let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
     if mode & all == to {
@@ -210,10 +222,7 @@ fn private_file(directory: &OwnedFd, within: &Path, name: &str) -> Result<OwnedF
     let facts = facts(&file, &path)?;
     ours(&facts, &path)?;
     if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile {
-        return Err(StoreError::Unavailable(format!(
-            "{} is not a file: use another --store",
-            path.display()
-        )));
+        return Err(not_a_file(&path));
     }
     tighten(&file, Mode::from_raw_mode(facts.st_mode), mode, &path)?;
     Ok(file)

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::errors::{Got, Problem};
 use super::rows::Word;
-use crate::domain::{EventNo, Heartbeat, OnCompletion, RunId, WakeFacts, WakePolicy};
+use crate::domain::{
+    Begun, Conversation, EventNo, Heartbeat, OnCompletion, RunId, WakeFacts, WakePolicy,
+};
 
 fn text<T: Serialize>(value: &T) -> Got<String> {
     serde_json::to_string(value).map_err(|error| Problem::damaged(error.to_string()))
@@ -54,6 +56,33 @@ pub(super) fn entries_of(json: &str) -> Option<Vec<(EventNo, RunId)>> {
         .into_iter()
         .map(|(no, run)| Some((EventNo::new(no)?, RunId::parse(&run).ok()?)))
         .collect()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    id: Arc<str>,
+    begun: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<Arc<str>>,
+}
+
+/// What an agent keeps for a session.
+pub(super) fn conversation(now: &Conversation) -> Got<String> {
+    text(&Kept {
+        id: now.id.clone(),
+        begun: now.begun.word().into(),
+        lost: now.lost.clone(),
+    })
+}
+
+/// The other way.
+pub(super) fn conversation_of(json: &str) -> Option<Conversation> {
+    let kept: Kept = value(json)?;
+    Some(Conversation {
+        id: kept.id,
+        begun: Begun::of(&kept.begun)?,
+        lost: kept.lost,
+    })
 }
 
 #[derive(Serialize, Deserialize)]

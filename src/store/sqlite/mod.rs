@@ -4,6 +4,7 @@ mod directory;
 mod errors;
 mod hold;
 mod holder;
+mod inspect;
 mod json;
 mod process;
 mod prune;
@@ -27,6 +28,7 @@ use errors::{Got, Problem};
 
 pub use hold::{Held, Hold};
 pub use holder::Holder;
+pub use inspect::{Finding, Soundness, inspect};
 pub use schema::Durability;
 
 /// A store in SQLite.
@@ -112,13 +114,7 @@ impl SqliteStore {
     /// # Errors
     /// `Corrupt` with what was found first.
     pub fn check(&self) -> Result<(), StoreError> {
-        self.read(|db| {
-            let verdict: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            match verdict.as_str() {
-                "ok" => Ok(()),
-                found => Err(Problem::damaged(found)),
-            }
-        })
+        self.read(|db| inspect::undamaged(db, "quick_check"))
     }
 
     fn read<T>(&self, ask: impl FnOnce(&Connection) -> Got<T>) -> Result<T, StoreError> {

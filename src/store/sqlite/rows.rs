@@ -9,16 +9,16 @@ use rusqlite::types::FromSql;
 use super::errors::{Got, Problem};
 use super::json;
 use crate::domain::{
-    AgentRef, CancelMark, Completion, DeadLetter, DeadWhy, EventNo, FailKind, Failure, InboxEntry,
-    Keep, OnCompletion, Outcome, PermissionPolicy, Prompt, Reason, Replaced, RunId, RunKind,
-    ScheduledWake, Seq, Session, SessionId, Stop, WakeBusy, Wall,
+    AgentRef, Begun, CancelMark, Completion, DeadLetter, DeadWhy, EventNo, FailKind, Failure,
+    InboxEntry, Keep, OnCompletion, Outcome, PermissionPolicy, Prompt, Reason, Replaced, RunId,
+    RunKind, ScheduledWake, Seq, Session, SessionId, Stop, WakeBusy, Wall,
 };
 use crate::engine::RunRow;
 use crate::store::StoredRun;
 
 /// The columns of a session, in the order in which [`session`] takes them.
 pub(super) const SESSION: &str = "id, agent_form, agent, cwd, env_names, parent, title, \
-    timeout_ms, permissions, keep, wake, heartbeat, wake_streak, hushed, closed, cancel_mark, \
+    timeout_ms, permissions, keep, wake, heartbeat, wake_streak, hushed, closed, conversation, cancel_mark, \
     created_at";
 
 /// The columns of a run's facts, in the order in which [`facts`] takes them.
@@ -68,6 +68,7 @@ macro_rules! words {
 }
 
 words! {
+    Begun { New = "new", Loaded = "loaded", Resumed = "resumed" }
     RunKind { Prompt = "prompt", Wake = "wake" }
     PermissionPolicy { Ask = "ask", Allow = "allow", Deny = "deny" }
     Outcome {
@@ -276,6 +277,7 @@ pub(super) fn session(columns: &mut Columns<'_, '_>) -> Got<Session> {
         wake_streak: columns.take()?,
         hushed: columns.take()?,
         closed: columns.take()?,
+        conversation: columns.parse(json::conversation_of)?,
         mark: CancelMark::from_stored(unsigned(columns.take()?)),
         created_at: columns.wall()?,
     })

@@ -20,7 +20,11 @@ const APPLICATION: i64 = 0x746c_616e;
 const NEWEST: &str = include_str!("schema/newest.sql");
 
 /// How to get to each version from the one before it; what `PRAGMA user_version` says has been done. Never change one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// Pages after which the log is folded into the database, 8 MiB: what a start after a crash has to read at most.
 const CHECKPOINT_PAGES: i64 = 2_000;
@@ -60,11 +64,11 @@ pub(super) fn prepare(db: &mut Connection, durability: Durability) -> Got<Life> 
 }
 
 /// The version of the schema; 0 for a database that is new. Changes nothing.
-fn recognize(db: &Connection) -> Got<i64> {
+pub(super) fn recognize(db: &Connection) -> Got<i64> {
     let version = get(db, "user_version")?;
     let application = get(db, "application_id")?;
     let things = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let known = MIGRATIONS.len() as i64;
+    let known = known();
     match (application, version, things) {
         (0, 0, 0i64) => Ok(0),
         (APPLICATION, 1.., 1..) if version <= known => Ok(version),
@@ -74,6 +78,11 @@ fn recognize(db: &Connection) -> Got<i64> {
         }),
         _ => Err(Problem::damaged("this is not a database of turnlane")),
     }
+}
+
+/// The newest version.
+pub(super) fn known() -> i64 {
+    MIGRATIONS.len() as i64
 }
 
 fn settings(db: &Connection, durability: Durability) -> Got<()> {

@@ -37,6 +37,8 @@ pub struct Mailbox {
     pub completions: BTreeMap<String, Value>,
     /// Output by run, its first bytes.
     pub output: BTreeMap<String, Vec<u8>>,
+    /// What agents told of their work, by run, in order.
+    pub updates: BTreeMap<String, Vec<Value>>,
     /// Bytes that were said to be dropped, by run.
     pub dropped: BTreeMap<String, u64>,
     /// The reader does not read while this is set.
@@ -260,6 +262,10 @@ impl Mailbox {
             let run = text(&params["runId"]).to_owned();
             let lost = params["dropped"].as_u64().unwrap_or_default();
             *self.dropped.entry(run.clone()).or_default() += lost;
+            if let Some(update) = params.get("update") {
+                let all = self.updates.entry(run).or_default();
+                return all.push(update.clone());
+            }
             let kept = self.output.entry(run).or_default();
             if kept.len() < KEPT {
                 kept.extend(params["text"].as_str().unwrap_or_default().bytes());

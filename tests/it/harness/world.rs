@@ -186,6 +186,20 @@ impl World {
         Finished::of(self.turnlane(args).spawn().unwrap(), input)
     }
 
+    /// The same at a terminal, where this is typed.
+    pub fn run_at_a_terminal(&self, args: &[&str], typed: &str) -> Finished {
+        let words = [env!("CARGO_BIN_EXE_turnlane")].iter().chain(args);
+        let line: Vec<String> = words.map(|word| format!("'{word}'")).collect();
+        let mut command = self.program("script");
+        command
+            .env("TURNLANE_STORE", self.store())
+            .args(["-q", "-e", "-c", &line.join(" "), "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Finished::of(command.spawn().unwrap(), typed.as_bytes())
+    }
+
     /// Its living processes, but for these.
     pub fn processes_but(&self, these: &[u32]) -> Vec<u32> {
         let mut found = marked(&self.0.mark);

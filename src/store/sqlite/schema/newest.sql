@@ -28,7 +28,8 @@ CREATE TABLE sessions (
     wake        TEXT,
     heartbeat   TEXT,
     wake_streak INTEGER NOT NULL DEFAULT 0,
-    hushed      INTEGER NOT NULL DEFAULT 0
+    hushed      INTEGER NOT NULL DEFAULT 0,
+    conversation TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_closed ON sessions (created_at, id) WHERE closed = 1;
 CREATE INDEX sessions_parent ON sessions (parent) WHERE parent IS NOT NULL;

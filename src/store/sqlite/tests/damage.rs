@@ -6,11 +6,11 @@ use super::*;
 fn a_newer_schema_is_refused_and_not_touched() {
     let directory = temporary();
     let store = store_in(directory.path()).unwrap();
-    store.db.pragma_update(None, "user_version", 3).unwrap();
+    store.db.pragma_update(None, "user_version", 4).unwrap();
     drop(store);
     let file = directory.path().join("turnlane.db");
     let before = fs::read(&file).unwrap();
-    let expected = StoreError::Version { found: 3, known: 2 };
+    let expected = StoreError::Version { found: 4, known: 3 };
     assert_eq!(store_in(directory.path()).unwrap_err(), expected);
     assert_eq!(fs::read(&file).unwrap(), before);
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod directory;
+mod inspect;
 mod migration;
 
 use std::cell::Cell;
@@ -137,7 +138,7 @@ fn the_settings_are_what_was_asked_for() {
         let directory = temporary();
         let store = SqliteStore::open(directory.path(), durability).unwrap();
         assert_eq!(number(&store, "PRAGMA synchronous"), synchronous);
-        assert_eq!(number(&store, "PRAGMA user_version"), 2);
+        assert_eq!(number(&store, "PRAGMA user_version"), 3);
         assert_eq!(number(&store, "PRAGMA trusted_schema"), 0);
         assert_eq!(number(&store, "PRAGMA cell_size_check"), 1);
         assert_eq!(number(&store, "PRAGMA mmap_size"), 0);

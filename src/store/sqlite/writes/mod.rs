@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use super::errors::{Got, Problem};
 use super::json;
 use super::rows::{Word, agent_columns, signed};
-use crate::domain::{CancelMark, Session, SessionId};
+use crate::domain::{CancelMark, Conversation, Session, SessionId};
 use crate::engine::Write;
 
 /// The kind of the event that announces a completion.
@@ -47,6 +47,9 @@ pub(super) fn write(db: &Connection, write: Write) -> Got<EndedBy> {
             streak,
             hushed,
         } => wakes::put_state(db, &session, streak, hushed)?,
+        Write::Conversation(session, conversation) => {
+            put_conversation(db, &session, &conversation)?;
+        }
         Write::Woken(seq, facts) => wakes::woken(db, seq, &facts)?,
         Write::Schedule(wake) => wakes::schedule(db, &wake)?,
         Write::Unschedule(run) => wakes::unschedule(db, &run)?,
@@ -95,9 +98,14 @@ fn put_session(db: &Connection, session: &Session) -> Got<()> {
         .as_ref()
         .map(json::heartbeat)
         .transpose()?;
+    let conversation = session
+        .conversation
+        .as_ref()
+        .map(json::conversation)
+        .transpose()?;
     let sql = "INSERT OR REPLACE INTO sessions (id, agent_form, agent, cwd, env_names, parent, \
         title, timeout_ms, permissions, keep, wake, heartbeat, wake_streak, hushed, closed, \
-        cancel_mark, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        conversation, cancel_mark, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     db.prepare_cached(sql)?.execute(params![
         session.id.as_str(),
         form,
@@ -114,12 +122,19 @@ fn put_session(db: &Connection, session: &Session) -> Got<()> {
         session.wake_streak,
         session.hushed,
         session.closed,
+        conversation,
         signed(session.mark.stored()),
         session.created_at.0,
     ])?;
     let sql = "DELETE FROM purged WHERE id = ?";
     db.prepare_cached(sql)?.execute([session.id.as_str()])?;
     Ok(())
+}
+
+fn put_conversation(db: &Connection, session: &SessionId, now: &Conversation) -> Got<()> {
+    let sql = "UPDATE sessions SET conversation = ? WHERE id = ?";
+    let values = params![json::conversation(now)?, session.as_str()];
+    change_one(db, || format!("session `{session}`"), sql, values)
 }
 
 fn put_mark(db: &Connection, session: &SessionId, mark: CancelMark) -> Got<()> {
