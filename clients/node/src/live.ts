@@ -1,0 +1,188 @@
+import { completionOf } from "./completion.js";
+import { AlreadyAnsweredError, PermissionNotFoundError, type TurnlaneError } from "./errors.js";
+import type { Logger } from "./log.js";
+import { chunkOf, Output, OUTPUT_KEPT, type Chunk } from "./output.js";
+import type { Completion, OutputChunk, Permission, RunChanged, RunOutput } from "./protocol.js";
+import type { RunOwner } from "./run.js";
+
+/** A question of an agent's that a person, or a rule, is to answer. */
+export interface PermissionRequest extends Permission {
+  runId: string;
+  sessionId: string;
+  /** Aborts when the question no longer stands: somebody else answered it, or its run was stopped. */
+  signal: AbortSignal;
+}
+
+/** Answers a question with the id of one of its options; `undefined` leaves it open. */
+export type PermissionHandler = (request: PermissionRequest) => string | undefined | Promise<string | undefined>;
+
+/** What a caller wants to hear of one run. */
+export interface RunListeners {
+  /** Takes the run's output as it comes, in place of the run's iterator, which then has none. */
+  onOutput?: (chunk: Chunk) => void;
+  /** Answers the run's questions, in place of the client's `onPermission`. */
+  onPermission?: PermissionHandler;
+}
+
+interface Live {
+  readonly sessionId: string;
+  readonly output: Output;
+  readonly completion: Promise<Completion>;
+  readonly listeners: RunListeners;
+  readonly resolve: (completion: Completion) => void;
+  readonly reject: (error: Error) => void;
+  /** Callers that wait for it. Several prompts with one id are one run. */
+  users: number;
+}
+
+/** The runs that this client has in hand: each from its prompt, or since it was attached to, until its completion. */
+export class LiveRuns {
+  readonly #owner: RunOwner;
+  readonly #log: Required<Logger>;
+  readonly #live = new Map<string, Live>();
+  /** Open questions by run. */
+  readonly #questions = new Map<string, { requestId: string; done: AbortController }>();
+  readonly #onPermission: PermissionHandler | undefined;
+
+  constructor(owner: RunOwner, log: Required<Logger>, onPermission: PermissionHandler | undefined) {
+    this.#owner = owner;
+    this.#log = log;
+    this.#onPermission = onPermission;
+  }
+
+  /** Takes a run in hand, before its prompt is sent: so nothing of it can come too early. */
+  expect(runId: string, sessionId: string, listeners: RunListeners): Pick<Live, "output" | "completion"> {
+    const known = this.#live.get(runId);
+    if (known !== undefined) {
+      known.users += 1;
+      return known;
+    }
+    let resolve!: Live["resolve"];
+    let reject!: Live["reject"];
+    const completion = new Promise<Completion>((...settle) => ([resolve, reject] = settle));
+    // Nobody has to wait for a run.
+    completion.catch(() => undefined);
+    const live: Live = { sessionId, output: new Output(OUTPUT_KEPT), completion, listeners, resolve, reject, users: 1 };
+    this.#live.set(runId, live);
+    return live;
+  }
+
+  /** There is no such run after all. */
+  forget(runId: string, error: Error): void {
+    const live = this.#live.get(runId);
+    if (live === undefined) return;
+    live.users -= 1;
+    if (live.users === 0) this.#fail(runId, error);
+  }
+
+  /** Waits for a run's end at turnlane: its event may have been before this client heard of it. */
+  watch(runId: string): void {
+    this.#owner.request("run/wait", { runId }).then(
+      ({ runs }) => {
+        const completion = runs[0] && completionOf(runs[0]);
+        if (completion !== undefined) this.completed(completion);
+      },
+      (error: unknown) => this.#fail(runId, error as Error),
+    );
+  }
+
+  /** Reads what a run has said before this client heard of it, so far as turnlane keeps it. */
+  async catchUp(runId: string): Promise<void> {
+    const output = this.#live.get(runId)?.output;
+    if (output === undefined) return;
+    output.hold();
+    const before: OutputChunk[] = [];
+    try {
+      let from: number | undefined = 0;
+      while (from !== undefined) {
+        const page: { chunks: OutputChunk[]; more: boolean; next: number } = await this.#owner.request("run/output", {
+          runId,
+          from,
+        });
+        before.push(...page.chunks);
+        from = page.more ? page.next : undefined;
+      }
+    } catch (error) {
+      this.#log.debug(`the output of ${runId} so far: ${String(error)}`);
+    }
+    output.release(before);
+  }
+
+  /** Those that have not ended, so far as is known. */
+  get all(): { runId: string; sessionId: string }[] {
+    return [...this.#live].map(([runId, { sessionId }]) => ({ runId, sessionId }));
+  }
+
+  said(output: RunOutput): void {
+    const live = this.#live.get(output.runId);
+    if (live === undefined) return;
+    if (live.listeners.onOutput === undefined) live.output.push(output);
+    else live.listeners.onOutput(chunkOf(output));
+  }
+
+  changed({ runId, sessionId, state, permission }: RunChanged): void {
+    const asked = this.#questions.get(runId);
+    if (asked !== undefined && (state !== "parked" || asked.requestId !== permission?.requestId)) {
+      this.#questions.delete(runId);
+      asked.done.abort();
+    }
+    if (permission !== undefined && !this.#questions.has(runId)) this.#ask(runId, sessionId, permission);
+  }
+
+  completed(completion: Completion): void {
+    const { runId } = completion;
+    this.#closeQuestion(runId);
+    const live = this.#live.get(runId);
+    if (live === undefined) return;
+    this.#live.delete(runId);
+    live.output.end();
+    live.resolve(completion);
+  }
+
+  /** The client is over. */
+  over(error: TurnlaneError): void {
+    for (const runId of [...this.#live.keys()]) this.#fail(runId, error);
+    for (const runId of [...this.#questions.keys()]) this.#closeQuestion(runId);
+  }
+
+  #fail(runId: string, error: Error): void {
+    const live = this.#live.get(runId);
+    if (live === undefined) return;
+    this.#live.delete(runId);
+    live.output.end(error);
+    live.reject(error);
+  }
+
+  #closeQuestion(runId: string): void {
+    this.#questions.get(runId)?.done.abort();
+    this.#questions.delete(runId);
+  }
+
+  #ask(runId: string, sessionId: string, permission: Permission): void {
+    const handler = this.#live.get(runId)?.listeners.onPermission ?? this.#onPermission;
+    if (handler === undefined) return;
+    const done = new AbortController();
+    const { requestId } = permission;
+    this.#questions.set(runId, { requestId, done });
+    void this.#answer(handler, { ...permission, runId, sessionId, signal: done.signal });
+  }
+
+  async #answer(handler: PermissionHandler, request: PermissionRequest): Promise<void> {
+    const { runId, requestId } = request;
+    let optionId: string | undefined;
+    try {
+      optionId = await handler(request);
+    } catch (error) {
+      // Who can't decide has not allowed anything, and the run must not wait for ever.
+      optionId = request.options.find((option) => option.kind === "reject")?.optionId;
+      this.#log.error(`the permission callback failed, so ${runId} is told no: ${String(error)}`);
+    }
+    if (optionId === undefined || request.signal.aborted) return;
+    try {
+      await this.#owner.request("permission/respond", { runId, requestId, optionId });
+    } catch (error) {
+      const late = error instanceof AlreadyAnsweredError || error instanceof PermissionNotFoundError;
+      if (!late) this.#log.error(`the answer to ${runId} was not taken: ${String(error)}`);
+    }
+  }
+}

@@ -1,0 +1,227 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { ConnectionLostError, findBinary, LeaseLostError, StoppedError, type DurableEvent } from "turnlane";
+import { folder, kill, start } from "./support.mjs";
+
+void test("each_completion_comes_once_and_in_order_however_often_the_sidecar_dies", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  const stream = t.events({ only: ["run/completed"] });
+  const asked: string[] = [];
+  const ends: Promise<unknown>[] = [];
+  for (let life = 0; life < 4; life += 1) {
+    await t.stats();
+    for (let i = 0; i < 6; i += 1) {
+      const runId = `r${life}-${i}`;
+      asked.push(runId);
+      // Not waited for: some of these are in flight when the sidecar dies.
+      ends.push(t.prompt(`s${i % 3}`, `say ${runId}`, { runId }).then((run) => run.completion));
+    }
+    if (life % 2 === 0) await ends.at(-3);
+    await kill(t);
+  }
+  await Promise.all(ends);
+  const told: DurableEvent[] = [];
+  for await (const event of stream) {
+    told.push(event as DurableEvent);
+    if (told.length === asked.length) break;
+  }
+  assert.deepEqual(told.map(({ params }) => params.runId).sort(), asked.sort());
+  // The log, read from its begin, has the same in the same order.
+  const last = await t.prompt("s0", "say last");
+  await last.completion;
+  const log: string[] = [];
+  const first = told[0]?.params.cursor.replace(/:\d+$/, ":0") ?? "";
+  for await (const event of t.events({ after: first, only: ["run/completed"] })) {
+    const { runId } = (event as DurableEvent).params;
+    if (runId === last.runId) break;
+    log.push(runId);
+  }
+  assert.deepEqual(
+    told.map(({ params }) => params.runId),
+    log,
+  );
+});
+
+void test("what_may_be_asked_twice_is_and_what_may_not_is_told", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  await t.openSession("parent");
+  await t.openSession("child", { parent: "parent" });
+  const held = await t.prompt("child", "say begun\nhold door");
+  for await (const chunk of held) if (chunk.text === "begun\n") break;
+  const deaf = process.kill.bind(process, t.pid ?? 0);
+  // A process that is stopped answers nothing: all of this is in flight when it dies.
+  deaf("SIGSTOP");
+  const safe = [
+    t.getRun(held.runId),
+    t.wait([held.runId]),
+    t.waitSession("parent", "idle", { timeoutMs: 60_000 }),
+    t.prompt("parent", "say one", { runId: "one" }),
+    t.wake("parent", "look", { prompt: "say awake" }),
+    t.cancel("child"),
+    t.openSession("other"),
+    t.peek("parent"),
+    t.drain("parent", { waitMs: 60_000 }),
+    t.subscribe("all"),
+    t.retryDeadLetters("all"),
+    t.stats(),
+  ] as const;
+  const unsafe = [
+    t.drain("parent", { ack: "auto" }),
+    held.input({ text: "typed\n" }),
+    t.retryDeadLetters(["nobody"]),
+    t.cancel("parent"),
+    t.closeSession("parent"),
+  ];
+  const later = t.prompt("parent", "say two", { runId: "two" });
+  const answers = Promise.all(safe);
+  const refusals = Promise.allSettled(unsafe);
+  await kill(t);
+  const [, waited, , one] = await answers;
+  assert.equal(waited.runs[0]?.outcome, "interrupted");
+  assert.equal((await one.completion).outcome, "completed");
+  assert.equal((await (await later).completion).text, "two\n");
+  for (const refusal of await refusals) {
+    assert.equal(refusal.status, "rejected");
+    assert(refusal.reason instanceof ConnectionLostError);
+    assert.match(refusal.reason.message, /SIGKILL.*is not known/);
+  }
+});
+
+void test("the_time_of_a_wait_goes_on_over_a_death", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  const run = await t.prompt("demo", "say begun\nhold door");
+  const queued = await t.prompt("other", "hold door");
+  const waiting = queued.wait({ timeoutMs: 1 });
+  const long = t.waitSession("demo", "idle", { timeoutMs: 3_600_000 });
+  await kill(t);
+  assert.equal((await run.completion).outcome, "interrupted");
+  assert(["interrupted", undefined].includes((await waiting)?.outcome));
+  assert.equal((await long).timedOut, false);
+});
+
+void test("a_lease_is_lost_with_its_sidecar_and_what_was_done_is_settled_all_the_same", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  await t.openSession("parent");
+  await t.openSession("child", { parent: "parent" });
+  await (
+    await t.prompt("child", "say one", { runId: "one" })
+  ).completion;
+  await t.drained("parent", async (batch) => {
+    await kill(t);
+    await new Promise((resolve) => batch.signal.addEventListener("abort", resolve));
+    assert(batch.signal.reason instanceof LeaseLostError);
+  });
+  const { pending, leased } = await t.peek("parent");
+  assert.deepEqual({ pending, leased }, { pending: 0, leased: 0 });
+});
+
+void test("what_was_subscribed_to_is_heard_of_after_a_death_and_nothing_else", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  await using other = await start(own.path);
+  await other.openSession("heard");
+  await other.openSession("unheard");
+  await t.subscribe(["heard"], { output: false });
+  const heard: string[] = [];
+  const stream = t.events();
+  await kill(t);
+  await (
+    await other.prompt("unheard", "say no")
+  ).completion;
+  await (
+    await other.prompt("heard", "say yes")
+  ).completion;
+  for await (const event of stream) {
+    if ("sessionId" in event.params) heard.push(event.params.sessionId);
+    assert.notEqual(event.method, "run/output");
+    if (event.method === "run/completed") break;
+  }
+  assert.deepEqual([...new Set(heard)], ["heard"]);
+});
+
+void test("a_session_that_was_closed_meanwhile_stays_closed", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  await t.openSession("demo");
+  await t.openSession("gone");
+  await using other = await start(own.path);
+  await other.closeSession("demo");
+  await other.closeSession("gone", { purge: true });
+  await kill(t);
+  assert.equal((await t.getSession("demo")).state, "closed");
+  await assert.rejects(t.getSession("gone"), { kind: "sessionNotFound" });
+});
+
+void test("who_stops_the_sidecar_in_order_is_not_overruled", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  const run = await t.prompt("demo", "hold door");
+  const queued = await t.prompt("demo", "say later");
+  const stream = t.events();
+  execFileSync(findBinary(), ["--store", join(own.path, "store"), "stop"]);
+  assert.equal((await run.completion).reason, "shutdown");
+  const why = await t.ended;
+  assert(why instanceof StoppedError);
+  await assert.rejects(queued.completion, StoppedError);
+  await assert.rejects(t.stats(), StoppedError);
+  await assert.rejects(async () => {
+    for await (const event of stream) assert(event.method.length > 0);
+  }, StoppedError);
+});
+
+void test("a_sidecar_is_left_dead_if_that_is_wished", async () => {
+  using own = folder();
+  await using t = await start(own.path, { restart: false });
+  const run = await t.prompt("demo", "hold door");
+  await kill(t);
+  await assert.rejects(run.completion, ConnectionLostError);
+  assert.equal((await t.ended).kind, "connectionLost");
+});
+
+void test("a_sidecar_that_does_not_come_up_again_ends_the_client_with_its_last_words", async () => {
+  using own = folder();
+  const binary = join(own.path, "once");
+  const used = join(own.path, "used");
+  writeFileSync(
+    binary,
+    `#!/bin/sh\nif [ -e ${used} ]; then echo out of order >&2; exit 9; fi\ntouch ${used}\nexec ${findBinary()} "$@"\n`,
+  );
+  chmodSync(binary, 0o755);
+  await using t = await start(own.path, { binary });
+  const run = await t.prompt("demo", "hold door");
+  await kill(t);
+  await assert.rejects(run.completion, { kind: "connectionLost", message: /status 9.*out of order/ });
+  await assert.rejects(t.stats(), ConnectionLostError);
+});
+
+void test("a_cursor_that_was_kept_is_gone_on_from_by_the_next_program", async () => {
+  using own = folder();
+  const t = await start(own.path);
+  await (
+    await t.prompt("demo", "say one", { runId: "one" })
+  ).completion;
+  const { cursor } = t;
+  await (
+    await t.prompt("demo", "say two", { runId: "two" })
+  ).completion;
+  await t.close();
+  await using next = await start(own.path, { resumeFrom: cursor });
+  assert.equal(next.info.resumed, true);
+  const run = await next.prompt("demo", "say three", { runId: "three" });
+  await run.completion;
+  const told: string[] = [];
+  for await (const event of next.events()) {
+    if (event.method === "run/completed") told.push(event.params.runId);
+    if (told.includes("three")) break;
+  }
+  assert.deepEqual(told, ["two", "three"]);
+  const foreign = "00000000-0000-7000-8000-000000000000:1";
+  await assert.rejects(next.events({ after: foreign, only: ["run/completed"] }).next(), { kind: "cursorExpired" });
+});

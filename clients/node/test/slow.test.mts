@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { folder, start } from "./support.mjs";
+
+void test("who_does_not_read_its_events_holds_up_nothing_and_misses_no_completion", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  const slow = t.events();
+  const asked: string[] = [];
+  for (let round = 0; round < 15; round += 1) {
+    const runs = await Promise.all(
+      Array.from({ length: 30 }, (_, i) => t.prompt(`s${i}`, `say ${round}`, { runId: `r${round}-${i}` })),
+    );
+    asked.push(...runs.map(({ runId }) => runId));
+    await Promise.all(runs.map((run) => run.completion));
+  }
+  assert((await t.stats()).ended >= asked.length);
+  const told: string[] = [];
+  while (told.length < asked.length) {
+    const next = await slow.next();
+    assert(next.done !== true);
+    if (next.value.method === "run/completed") told.push(next.value.params.runId);
+  }
+  assert.deepEqual(told.toSorted(), asked.toSorted());
+  assert(slow.dropped > 0, "it was to be more than a stream holds");
+  // It is level with what happens now: the next one comes once, by itself.
+  const last = await t.prompt("s0", "say last", { runId: "last" });
+  await last.completion;
+  const after: string[] = [];
+  while (!after.includes("last")) {
+    const next = await slow.next();
+    assert(next.done !== true);
+    if (next.value.method === "run/completed") after.push(next.value.params.runId);
+  }
+  assert.deepEqual(after, ["last"]);
+});
+
+void test("output_that_nobody_reads_is_kept_to_a_bound_and_what_is_left_out_is_counted", async () => {
+  using own = folder();
+  await using t = await start(own.path, { defaultAgent: "sh" });
+  const run = await t.prompt("demo", "yes 0123456789 | head -c 12000000; echo the end");
+  await run.completion;
+  let bytes = 0;
+  let dropped = 0;
+  let text = "";
+  for await (const chunk of run) {
+    bytes += chunk.bytes.length;
+    dropped += chunk.dropped;
+    text = chunk.text;
+  }
+  assert(bytes >= 1024 * 1024, `${bytes} bytes were kept`);
+  assert(bytes <= 4 * 1024 * 1024, `${bytes} bytes were kept`);
+  assert(dropped > 0);
+  assert.match(text, /the end\n$/);
+});
+
+void test("a_stream_that_was_left_takes_nothing_any_more", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  const stream = t.events();
+  await (
+    await t.prompt("demo", "say one")
+  ).completion;
+  for await (const { method } of stream) if (method === "run/completed") break;
+  await (
+    await t.prompt("demo", "say two")
+  ).completion;
+  assert.deepEqual(await stream.next(), { done: true, value: undefined });
+});

@@ -1,0 +1,504 @@
+"""The connection over all lives of the sidecar: requests and their answers, restarts, what is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+import uuid
+import weakref
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple, Union
+
+from ._link import Link
+from ._requests import WAITING, Order, Request, doubtful, line_of
+from ._wire import Event, encoded
+from .errors import (
+    ConnectionLostError,
+    FrameTooLargeError,
+    NotRunningError,
+    ProtocolMismatchError,
+    StartError,
+    StoppedError,
+    TurnlaneError,
+    error_from_wire,
+)
+from .events import EventStream
+from .types import InitializeResult
+
+log = logging.getLogger("turnlane")
+
+PROTOCOL = 1
+START_S = 30.0
+LEAVE_S = 30.0
+# A question that only saves time.
+ASIDE_S = 1.0
+# A process that has closed its output and not ended within this time lives on for others.
+EXIT_S = 10.0
+# A sidecar that was lost is started again after these pauses; one that dies more often than this within a minute is not.
+PAUSES_S = (0.0, 0.1, 0.3, 1.0, 2.0)
+DEATHS_A_MINUTE = 10
+# How often a request that `ownerLost` answered is repeated, and after which pause: another process takes over within a second.
+OWNER_LOST_REPEATS = 40
+OWNER_LOST_PAUSE_S = 0.1
+
+
+class Listener:
+    """What a core tells of: see `Turnlane`."""
+
+    def _told(self, method: str, params: Dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _restarted(self) -> None:
+        raise NotImplementedError
+
+    def _given_up(self, error: TurnlaneError) -> None:
+        raise NotImplementedError
+
+
+class Core:
+    """Everything between a client's methods and the sidecar's pipes."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        argv: Callable[[], List[str]],
+        env: Mapping[str, str],
+        cwd: Optional[str],
+        client_info: Dict[str, str],
+        restart: bool,
+        patient: bool,
+    ) -> None:
+        self._listener = listener
+        self._argv = argv
+        self._env = env
+        self._cwd = cwd
+        self._client_info = client_info
+        self._restart_wanted = restart
+        self._patient = patient
+        self._link: Optional[Link] = None
+        self._up = False
+        self._closing = False
+        self._failure: Optional[TurnlaneError] = NotRunningError("the client was not started: use `async with`, or await start()")
+        self._numbers = 0
+        self._requests: Dict[int, Request] = {}
+        self._order = Order()
+        self._again: List[Request] = []
+        self._deaths: List[float] = []
+        self._supervisor: Optional[asyncio.Task[None]] = None
+        self._cursor: Optional[str] = None
+        self._follows_all = False
+        self._output = True
+        self._followed: Set[str] = set()
+        self._opened: Dict[str, Optional[Dict[str, str]]] = {}
+        self.streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self.hello: Optional[InitializeResult] = None
+
+    # Coming and going.
+
+    async def start(self) -> None:
+        """Starts the first sidecar."""
+        self._failure = None
+        try:
+            await self._connect()
+        except TurnlaneError as error:
+            self._failure = error
+            raise
+        self._begin()
+
+    def _begin(self) -> None:
+        self._up = True
+        if self._link is not None and self._link.gone:
+            self._lost(self._link)
+
+    async def close(self, timeout: Optional[float]) -> None:
+        """Leaves in order."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        link = self._link
+        if link is not None:
+            stays = await self._stays_for_others()
+            link.leave()
+            limit = timeout if timeout is not None else (None if self._patient else LEAVE_S)
+            try:
+                if not await link.ended(limit):
+                    link.signal(signal.SIGTERM)
+                    link.signal(signal.SIGKILL)
+                    await link.ended(None)
+                if not stays:
+                    await link.status()
+            finally:
+                await link.close()
+        self._give_up(NotRunningError("the client is closed"))
+
+    async def _stays_for_others(self) -> bool:
+        """Whether the process will live on for other clients, so that its end is not to be waited for."""
+        if not self._up:
+            return False
+        try:
+            stats = await asyncio.wait_for(self.ask("stats"), ASIDE_S)
+        except (TurnlaneError, asyncio.TimeoutError):
+            return False
+        return bool(stats["role"] == "owner" and stats["clients"] > 1)
+
+    @property
+    def pid(self) -> int:
+        return self._link.pid if self._link is not None else 0
+
+    async def _connect(self) -> None:
+        """Starts a sidecar and greets it."""
+        argv = self._argv()
+        link = Link(self._message, self._lost)
+        params: Dict[str, Any] = {
+            "processId": os.getpid(),
+            "clientInfo": self._client_info,
+            "protocolVersion": PROTOCOL,
+        }
+        if self._cursor is not None:
+            params["resumeFrom"] = self._cursor
+        try:
+            await link.start(argv, self._env, self._cwd)
+            await self._greet(link, argv[0], params)
+        except BaseException as error:
+            link.signal(signal.SIGTERM)
+            await link.close()
+            if isinstance(error, OSError):
+                raise StartError(f"{argv[0]} can't be started: {error}") from error
+            raise
+        self._link = link
+
+    async def _greet(self, link: Link, program: str, params: Dict[str, Any]) -> None:
+        request = self._send(link, "initialize", params, self._greeted)
+        ended = asyncio.ensure_future(link.ended(None))
+        try:
+            await asyncio.wait([request.answer, link.foreign, ended], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            self._requests.pop(request.number, None)
+        if link.foreign.done():
+            said = link.foreign.result()
+            raise ProtocolMismatchError(f"{program} is not turnlane, or a wrapper that writes to its standard output: it said {said!r}")
+        if not request.answer.done():
+            if not link.exited.done() and not ended.done():
+                raise StartError(f"{program} did not answer within {START_S:.0f} s")
+            status = await link.status()
+            said = link.last_words
+            raise StartError(f"{program} ended before it was ready (status {status})" + (f": {said}" if said else ""))
+        try:
+            raw = request.answer.result()
+        except TurnlaneError as error:
+            if error.data.get("field") == "protocolVersion":
+                raise ProtocolMismatchError(
+                    f"{program} does not speak version {PROTOCOL} of the protocol, which this library needs: {error.message}. "
+                    "Install a turnlane and a turnlane package that go together"
+                ) from error
+            raise
+        spoken = raw.get("protocolVersion")
+        if spoken != PROTOCOL or raw.get("serverInfo", {}).get("name") != "turnlane":
+            raise ProtocolMismatchError(f"{program} speaks version {spoken} of the protocol; this library needs version {PROTOCOL}")
+        self.hello = InitializeResult.from_wire(raw)
+
+    def _greeted(self, raw: Any) -> None:
+        # Read where the answer is read: the events that follow it in the same piece count from here.
+        if isinstance(raw, dict) and (self._cursor is None or not raw.get("resumed")):
+            self._cursor = raw.get("cursor")
+
+    # Requests.
+
+    async def ask(self, method: str, params: Optional[Mapping[str, Any]] = None, hook: Optional[Callable[[Any], None]] = None) -> Any:
+        """Asks and waits for the answer. A cancelled wait is given up and takes nothing."""
+        if self._failure is not None:
+            raise self._failure
+        request = self._request(method, params or {}, hook)
+        if self._up and self._link is not None:
+            self._write(self._link, request)
+        try:
+            return await request.answer
+        except asyncio.CancelledError:
+            self._abandon(request)
+            raise
+
+    def _request(self, method: str, params: Mapping[str, Any], hook: Optional[Callable[[Any], None]]) -> Request:
+        self._numbers += 1
+        request = Request(self._numbers, method, {name: encoded(value) for name, value in params.items()}, hook)
+        limit = self.hello.limits.get("maxFrameBytes") if self.hello is not None else None
+        if limit is not None and len(request.line) > limit:
+            # Its answer would have no id.
+            raise FrameTooLargeError(
+                f"`{method}` is longer than the {limit} bytes of a message: send less, or start turnlane with a larger --max-frame"
+            )
+        self._requests[request.number] = request
+        return request
+
+    def _write(self, link: Link, request: Request) -> None:
+        link.write(request.line_again() if request.sent else request.line)
+        request.sent = True
+        self._order.sent(request)
+
+    def _send(self, link: Link, method: str, params: Mapping[str, Any], hook: Optional[Callable[[Any], None]] = None) -> Request:
+        request = self._request(method, params, hook)
+        self._write(link, request)
+        return request
+
+    def _abandon(self, request: Request) -> None:
+        request.abandoned = True
+        if not request.sent or not self._up:
+            self._requests.pop(request.number, None)
+        elif request.method in WAITING and self._link is not None:
+            self._link.write(line_of({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request.number}}))
+
+    def _message(self, message: Dict[str, Any]) -> None:
+        if "method" in message:
+            params = message.get("params")
+            self._tell(str(message["method"]), params if isinstance(params, dict) else {})
+            return
+        number = message.get("id")
+        if number is None and "error" in message:
+            self._unreadable(error_from_wire(message["error"]))
+            return
+        request = self._requests.pop(number, None) if isinstance(number, int) else None
+        if request is None:
+            log.log(logging.DEBUG if self._closing else logging.WARNING, "an answer that nobody waits for: %.200r", message)
+        elif "error" in message:
+            self._refused(request, error_from_wire(message["error"]))
+        else:
+            self._answered(request, message.get("result"))
+
+    def _unreadable(self, error: TurnlaneError) -> None:
+        """A message was not read as a request, so its answer does not say which: if there is only one that can be meant, it is that one."""
+        log.error("a message was not understood: %s", error)
+        asked = [request for request in self._requests.values() if request.sent and request.method not in WAITING]
+        if len(asked) == 1:
+            del self._requests[asked[0].number]
+            asked[0].fail(error)
+
+    def _answered(self, request: Request, result: Any) -> None:
+        if request.abandoned:
+            # It was answered before it could be given up. What it took is given back.
+            delivery = result.get("deliveryId") if isinstance(result, dict) and request.method == "drain" else None
+            if delivery is not None and self._link is not None:
+                release = self._send(self._link, "drain/release", {"deliveryId": delivery})
+                release.abandoned = True
+            return
+        self._order.answered(request)
+        if request.hook is not None:
+            request.hook(result)
+        if not request.answer.done():
+            request.answer.set_result(result)
+
+    def _refused(self, request: Request, error: TurnlaneError) -> None:
+        lost = error.kind == "ownerLost" and request.repeats < OWNER_LOST_REPEATS and not request.abandoned and not self._closing
+        if lost and self._order.repeatable(request, owner_lost=True):
+            request.repeats += 1
+            self._requests[request.number] = request
+            if not self._again:
+                asyncio.get_running_loop().call_later(OWNER_LOST_PAUSE_S, self._repeat)
+            self._again.append(request)
+            return
+        request.fail(error)
+
+    def _repeat(self) -> None:
+        again, self._again = sorted(self._again, key=lambda one: one.number), []
+        if not self._up or self._link is None:
+            return  # a restart repeats them
+        for request in again:
+            if request.number in self._requests and not request.answer.done():
+                self._write(self._link, request)
+
+    # What is told.
+
+    def follow(self, session_id: str) -> None:
+        """The connection hears of this session from now on."""
+        self._followed.add(session_id)
+        self._opened.setdefault(session_id, None)
+
+    def opened(self, session_id: str, env: Optional[Mapping[str, str]]) -> None:
+        """It was opened by this client, and will be again after a restart."""
+        self.follow(session_id)
+        if env is not None:
+            self._opened[session_id] = dict(env)
+
+    def closed(self, session_id: str) -> None:
+        """It is not to be opened again."""
+        self._opened.pop(session_id, None)
+
+    def subscribed(self, sessions: Union[str, List[str]], output: bool) -> None:
+        """What is heard of was chosen."""
+        self._follows_all = sessions == "all"
+        self._followed = set() if isinstance(sessions, str) else set(sessions)
+        self._output = output
+
+    def subscription(self) -> Tuple[bool, Set[str], bool]:
+        """What is heard of, to be restored where a choice is refused."""
+        return self._follows_all, self._followed, self._output
+
+    def restore(self, before: Tuple[bool, Set[str], bool]) -> None:
+        """Hears of what it heard of before."""
+        self._follows_all, self._followed, self._output = before
+
+    @property
+    def followed(self) -> List[str]:
+        """The sessions that are heard of, unless all are."""
+        return sorted(self._followed)
+
+    @property
+    def output(self) -> bool:
+        """Whether output is heard of."""
+        return self._output
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will be told any more."""
+        return self._failure is not None
+
+    def hears(self, session_id: str) -> bool:
+        """Whether the connection hears of a session."""
+        return self._follows_all or session_id in self._followed
+
+    def _tell(self, method: str, params: Dict[str, Any]) -> None:
+        cursor = params.get("cursor")
+        if isinstance(cursor, str):
+            self._cursor = cursor
+        session = params.get("parent" if method == "deadLetter/added" else "sessionId")
+        # A replay tells of every session.
+        if isinstance(session, str) and not self.hears(session):
+            return
+        self._listener._told(method, params)
+        event = Event(method, params)
+        for stream in list(self.streams):
+            stream.put(event)
+
+    # Loss and restart.
+
+    def _lost(self, link: Link) -> None:
+        if link is not self._link or not self._up:
+            return
+        self._up = False
+        if self._closing:
+            return
+        self._supervisor = asyncio.ensure_future(self._supervise(link))
+
+    async def _supervise(self, link: Link) -> None:
+        try:
+            status = await link.status(EXIT_S)
+            await link.close()
+            said = f": {link.last_words}" if link.last_words else ""
+            if status in (0, None):
+                self._give_up(StoppedError(f"the sidecar was told to stop (by `turnlane stop` or a signal){said}"))
+                return
+            how = f"was killed by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
+            log.warning("the sidecar %d %s%s", link.pid, how, said)
+            self._fail_what_can_not_be_repeated(how)
+            if not self._restart_wanted:
+                self._give_up(ConnectionLostError(f"the sidecar {how}, and is not to be started again{said}"))
+                return
+            await self._revive(how)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("the sidecar could not be started again")
+            self._give_up(ConnectionLostError(f"the sidecar could not be started again: {error}"))
+
+    def _fail_what_can_not_be_repeated(self, how: str) -> None:
+        for request in list(self._requests.values()):
+            if request.abandoned:
+                del self._requests[request.number]
+                request.answer.cancel()
+            elif request.sent and not self._order.repeatable(request, owner_lost=False):
+                del self._requests[request.number]
+                request.fail(doubtful(request.method, how))
+
+    async def _revive(self, how: str) -> None:
+        now = time.monotonic()
+        self._deaths = [then for then in self._deaths if now - then < 60.0] + [now]
+        if len(self._deaths) > DEATHS_A_MINUTE:
+            self._give_up(ConnectionLostError(f"the sidecar {how}, for the {len(self._deaths)}th time within a minute"))
+            return
+        failure: TurnlaneError = ConnectionLostError("")
+        for pause in PAUSES_S:
+            await asyncio.sleep(pause)
+            try:
+                await self._connect()
+                assert self._link is not None
+                await self._reopen(self._link)
+                self._resume(self._link)
+                return
+            except TurnlaneError as error:
+                failure = error
+                log.warning("the sidecar could not be started again yet: %s", error)
+                if self._link is not None:
+                    await self._link.close()
+        self._give_up(
+            ConnectionLostError(f"the sidecar {how} and could not be started again: {failure}", data=failure.data, kind=failure.kind)
+        )
+
+    async def _reopen(self, link: Link) -> None:
+        """Opens what this client had opened, and hears of it again."""
+        sessions = sorted(set(self._opened) | self._followed)
+        found = await self._internal(link, [("session/get", {"sessionId": session}) for session in sessions])
+        opens: List[Tuple[str, Dict[str, Any]]] = []
+        for session, raw in zip(sessions, found):
+            if raw is None:
+                self._opened.pop(session, None)
+                self._followed.discard(session)
+            elif session in self._opened and raw.get("state") == "dormant":
+                env = self._opened[session]
+                opens.append(("session/open", {"sessionId": session, **({} if env is None else {"env": env})}))
+        await self._internal(link, opens)
+        wanted: Union[str, List[str]] = "all" if self._follows_all else sorted(self._followed)
+        await self._internal(link, [("subscribe", {"sessions": wanted, "output": self._output})])
+
+    async def _internal(self, link: Link, asked: List[Tuple[str, Dict[str, Any]]]) -> List[Any]:
+        """The results of requests of a restart; `None` for those that were refused."""
+        requests = [self._send(link, method, params) for method, params in asked]
+        ended = asyncio.ensure_future(link.ended(None))
+        results: List[Any] = []
+        try:
+            for request in requests:
+                await asyncio.wait([request.answer, ended], return_when=asyncio.FIRST_COMPLETED)
+                if not request.answer.done():
+                    raise StartError("the sidecar ended while its sessions were opened again")
+                refusal = request.answer.exception()
+                if refusal is not None:
+                    log.info("after the restart, `%s` was refused: %s", request.method, refusal)
+                results.append(None if refusal is not None else request.answer.result())
+        finally:
+            ended.cancel()
+            for request in requests:
+                self._requests.pop(request.number, None)
+        return results
+
+    def _resume(self, link: Link) -> None:
+        """Says again, in order, what has no answer."""
+        self._again = []
+        for number in sorted(self._requests):
+            self._write(link, self._requests[number])
+        assert self.hello is not None
+        event = Event("client/restarted", {"resumed": self.hello.resumed, "instanceId": self.hello.instance_id})
+        for stream in list(self.streams):
+            stream.put(event)
+        self._up = True
+        self._listener._restarted()
+        self._begin()
+
+    def _give_up(self, error: TurnlaneError) -> None:
+        self._up = False
+        self._failure = error
+        requests, self._requests = list(self._requests.values()), {}
+        for request in requests:
+            request.fail(error)
+        self._listener._given_up(error)
+        for stream in list(self.streams):
+            stream.end()
+
+
+def fresh_id() -> str:
+    """An id for a run or a session."""
+    return str(uuid.uuid4())

@@ -1,0 +1,337 @@
+"""What the client does when its sidecar dies, lies, or answers late."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import unittest
+from typing import Any, Callable, Coroutine, Dict, List, Tuple
+from unittest import mock
+
+from support import FakeCase, accepted, completed, refused
+
+from turnlane import ConnectionLostError, ProtocolMismatchError, StartError, StoppedError, Turnlane, TurnlaneError, _core, errors
+from turnlane import run as run_module
+
+HELLO: Dict[str, Any] = {"name": "turnlane", "version": "9.9"}
+DRAINED = {"deliveryId": "d1", "completions": [], "remaining": 0, "leased": 0, "more": False}
+
+
+class Greeting(FakeCase):
+    async def test_a_sidecar_of_another_protocol_is_refused_with_a_clear_message(self) -> None:
+        error = {
+            "code": -32602,
+            "message": "version 1 is not spoken here; version 2 is",
+            "data": {"kind": "invalidParams", "field": "protocolVersion"},
+        }
+        t = self.play({"initialize": [[{"error": error}]]})
+        with self.assertRaisesRegex(ProtocolMismatchError, "does not speak version 1 .* version 2 is"):
+            await t.start()
+
+    async def test_a_newer_one_that_says_so_in_its_answer_is_refused_too(self) -> None:
+        t = self.play({"initialize": [[{"result": {"protocolVersion": 2, "serverInfo": HELLO}}]]})
+        with self.assertRaisesRegex(ProtocolMismatchError, "speaks version 2 of the protocol; this library needs version 1"):
+            await t.start()
+
+    async def test_a_program_that_is_something_else_is_named(self) -> None:
+        t = self.play({"initialize": [[{"raw": "Welcome to Frobnicator"}]]})
+        with self.assertRaisesRegex(ProtocolMismatchError, "is not turnlane.*Frobnicator"):
+            await t.start()
+
+    async def test_one_that_ends_at_once_is_told_with_its_last_words(self) -> None:
+        program = self.folder / "broken"
+        program.write_text("#!/bin/sh\necho 'no such store' >&2\nexit 7\n", encoding="utf-8")
+        program.chmod(0o755)
+        with self.assertRaisesRegex(StartError, r"\(status 7\): no such store"):
+            await self.client(binary=program).start()
+
+    async def test_an_echo_is_not_taken_for_a_sidecar(self) -> None:
+        program = self.folder / "echo"
+        program.write_text("#!/bin/sh\nexec cat\n", encoding="utf-8")
+        program.chmod(0o755)
+        with mock.patch.object(_core, "START_S", 0.2), self.assertRaisesRegex(StartError, "did not answer"):
+            await self.client(binary=program).start()
+
+    async def test_what_the_sidecar_refuses_at_the_start_is_its_own_error(self) -> None:
+        t = self.play({"initialize": [[refused("storeLocked", -32013)]]})
+        with self.assertRaises(errors.StoreLockedError):
+            await t.start()
+
+
+class Repeating(FakeCase):
+    async def test_a_prompt_without_an_answer_is_said_again_with_the_same_run_id(self) -> None:
+        lives: List[Dict[str, Any]] = [{"prompt": [["die"]]}, {"prompt": [[accepted("r"), completed("r", 1)]]}]
+        async with self.play(*lives) as t:
+            done = await (await t.prompt("s", "say x", run_id="r"))
+            self.assertEqual(done.outcome, "completed")
+        first, second = self.received("prompt")
+        self.assertEqual([first["life"], second["life"]], [0, 1])
+        self.assertEqual(first["params"], second["params"])
+
+    async def test_a_run_id_is_made_where_none_is_given(self) -> None:
+        lives: List[Dict[str, Any]] = [
+            {"prompt": [["die"]], "wake": [["die"]]},
+            {"prompt": [[accepted("r")]], "wake": [[{"result": {"status": "queued"}}]]},
+        ]
+        async with self.play(*lives) as t:
+            await t.prompt("s", "say x")
+            await t.wake("s", "because")
+        ids = {message["params"]["runId"] for message in self.received("prompt")}
+        self.assertEqual(len(ids), 1)
+        self.assertTrue(all(message["params"]["runId"] for message in self.received("wake")))
+
+    async def test_requests_are_said_again_in_their_order(self) -> None:
+        last: Dict[str, Any] = {"cancel": [[{"result": {"runs": []}}]], "prompt": [[accepted("a")], [accepted("b", 2)]]}
+        async with self.play({"prompt": [["silence"], ["die"]]}, last) as t:
+            await asyncio.gather(t.prompt("s", "x", run_id="a"), t.cancel("s"), t.prompt("s", "y", run_id="b"))
+        again = self.received("prompt", "cancel", life=1)
+        self.assertEqual([message["method"] for message in again], ["prompt", "cancel", "prompt"])
+        self.assertEqual([message["params"].get("runId") for message in again], ["a", None, "b"])
+
+    async def test_what_could_be_done_twice_is_an_error_that_says_so(self) -> None:
+        doubtful: List[Tuple[str, Callable[[Turnlane], Coroutine[Any, Any, Any]]]] = [
+            ("run/input", lambda t: t.run_input("r", "rm -r x\n")),
+            ("drain", lambda t: t.take("s", ack="auto")),
+            ("deadLetter/retry", lambda t: t.retry_dead_letters("r")),
+            ("session/close", lambda t: t.close_session("s", purge=True)),
+        ]
+        for method, work in doubtful:
+            with self.subTest(method):
+                (self.folder / "lives").unlink(missing_ok=True)
+                async with self.play({method: [["die"]]}, {"agent/list": [[{"result": {"agents": [], "more": False}}]]}) as t:
+                    with self.assertRaisesRegex(ConnectionLostError, "killed by signal 9.*is not known"):
+                        await work(t)
+                    await t.list_agents()
+                self.assertEqual(self.received(method, life=1), [])
+
+    async def test_a_cancel_is_not_said_again_after_a_later_prompt_was_accepted(self) -> None:
+        first: Dict[str, Any] = {"cancel": [["silence"]], "prompt": [[accepted("r"), "die"]]}
+        async with self.play(first, {"run/get": [["silence"]]}) as t:
+            cancelling = asyncio.ensure_future(t.cancel("s"))
+            await asyncio.sleep(0)
+            await t.prompt("s", "x", run_id="r")
+            with self.assertRaises(ConnectionLostError):
+                await cancelling
+        self.assertEqual(self.received("cancel", life=1), [])
+
+    async def test_a_lost_owner_is_hidden_where_ids_make_it_safe(self) -> None:
+        life = {"prompt": [[refused("ownerLost", runId="r")], [accepted("r")]], "run/input": [[refused("ownerLost")]]}
+        with mock.patch.object(_core, "OWNER_LOST_PAUSE_S", 0.001):
+            async with self.play(life) as t:
+                run = await t.prompt("s", "x", run_id="r")
+                self.assertFalse(run.duplicate)
+                with self.assertRaises(errors.OwnerLostError):
+                    await t.run_input("r", "x")
+        self.assertEqual(len(self.received("prompt")), 2)
+
+    async def test_an_owner_that_stays_lost_is_told_in_the_end(self) -> None:
+        with mock.patch.object(_core, "OWNER_LOST_PAUSE_S", 0.0), mock.patch.object(_core, "OWNER_LOST_REPEATS", 3):
+            async with self.play({"run/get": [[refused("ownerLost")]]}) as t:
+                with self.assertRaises(errors.OwnerLostError):
+                    await t.get_run("r")
+        self.assertEqual(len(self.received("run/get")), 4)
+
+    async def test_a_wait_that_is_said_again_has_the_time_that_is_left(self) -> None:
+        async with self.play({"run/wait": [["die"]]}, {"run/wait": [[{"result": {"runs": [], "timedOut": True}}]]}) as t:
+            await t.wait("r", timeout_ms=3_600_000)
+        first, second = self.received("run/wait")
+        self.assertLess(second["params"]["timeoutMs"], first["params"]["timeoutMs"])
+
+
+class Dying(FakeCase):
+    async def test_a_sidecar_that_ends_by_itself_was_stopped_and_is_not_started_again(self) -> None:
+        async with self.play({"run/wait": [["stop"]]}) as t:
+            with self.assertRaisesRegex(StoppedError, "told to stop"):
+                await t.wait("r")
+            with self.assertRaises(ConnectionLostError):
+                await t.stats()
+        self.assertEqual((self.folder / "lives").read_text(), "1")
+
+    async def test_with_restart_off_nothing_is_started(self) -> None:
+        async with self.play({"run/wait": [["die"]]}, restart=False) as t:
+            with self.assertRaisesRegex(ConnectionLostError, "not to be started again"):
+                await t.wait("r")
+        self.assertEqual((self.folder / "lives").read_text(), "1")
+
+    async def test_one_that_can_not_be_started_again_is_given_up_with_the_reason(self) -> None:
+        with mock.patch.object(_core, "PAUSES_S", (0.0, 0.0)):
+            async with self.play(
+                {"prompt": [[accepted("r")]], "run/wait": [["die"]]}, {"initialize": [[refused("storeCorrupt", -32013)]]}
+            ) as t:
+                events = t.events()
+                run = await t.prompt("s", "x", run_id="r")
+                with self.assertRaisesRegex(ConnectionLostError, "it is storeCorrupt") as caught:
+                    await t.wait("r")
+                self.assertEqual(caught.exception.kind, "storeCorrupt")
+                with self.assertRaises(ConnectionLostError):
+                    await run
+                self.assertEqual([event async for event in events], [])
+        self.assertEqual((self.folder / "lives").read_text(), "3")
+
+    async def test_one_that_dies_again_and_again_is_given_up(self) -> None:
+        with mock.patch.object(_core, "DEATHS_A_MINUTE", 3):
+            async with self.play({"run/wait": [["die"]]}) as t:
+                with self.assertRaisesRegex(ConnectionLostError, "4th time within a minute"):
+                    await t.wait("r")
+
+    async def test_sessions_are_opened_again_with_their_variables_and_the_cursor_is_handed_on(self) -> None:
+        opened = {"session": {}, "created": True, "recovered": 0}
+        first: Dict[str, Any] = {"session/open": [[{"result": opened}]], "prompt": [[accepted("r"), completed("r", 7)]], "stats": [["die"]]}
+        second: Dict[str, Any] = {
+            "session/open": [[{"result": opened}]],
+            "session/get": [[{"result": {"state": "dormant"}}]],
+            "agent/list": [[{"result": {"agents": [], "more": False}}]],
+        }
+        async with self.play(first, second) as t:
+            with mock.patch("turnlane.client.SessionOpenResult.from_wire"):
+                await t.open_session("s", agent="sh", env={"A": "1"})
+            await (await t.prompt("s", "x", run_id="r"))
+            dying = asyncio.ensure_future(t.stats())
+            await t.list_agents()
+            dying.cancel()
+        greeting = self.received("initialize", life=1)[0]["params"]
+        self.assertTrue(greeting["resumeFrom"].endswith(":7"))
+        self.assertEqual(self.received("session/open", life=1)[0]["params"], {"sessionId": "s", "env": {"A": "1"}})
+        self.assertEqual(self.received("subscribe", life=1)[0]["params"], {"sessions": ["s"], "output": True})
+
+    async def test_a_death_while_sessions_are_opened_again_is_a_death_like_any_other(self) -> None:
+        first: Dict[str, Any] = {"prompt": [[accepted("r")]], "run/wait": [["die"]]}
+        second: Dict[str, Any] = {"session/get": [["die"]]}
+        third: Dict[str, Any] = {
+            "session/get": [[refused("sessionNotFound", -32010)]],
+            "run/wait": [[completed("r", 1), {"result": {"runs": [], "timedOut": False}}]],
+        }
+        async with self.play(first, second, third) as t:
+            await t.prompt("s", "x", run_id="r")
+            self.assertEqual((await t.wait("r")).runs, [])
+        self.assertEqual([message["life"] for message in self.received("run/wait")], [0, 2])
+        self.assertEqual(self.received("subscribe", life=2)[0]["params"]["sessions"], [])
+
+    async def test_a_run_that_ended_while_nobody_listened_is_asked_for(self) -> None:
+        cold: Dict[str, Any] = {"cursor": "01900000-0000-7000-8000-000000000001:9", "resumed": False}
+        fake_hello = {
+            "serverInfo": HELLO,
+            "protocolVersion": 1,
+            "instanceId": "y",
+            "role": "owner",
+            "store": "/",
+            "durability": "full",
+            "agents": [],
+            "limits": {},
+            **cold,
+        }
+        ended = {
+            "runId": "r",
+            "sessionId": "s",
+            "kind": "prompt",
+            "seq": 1,
+            "state": "ended",
+            "prompt": "x",
+            "outcome": "interrupted",
+            "text": "",
+            "truncated": False,
+            "acceptedAt": 1,
+            "endedAt": 2,
+        }
+        second = {"initialize": [[{"result": fake_hello}]], "run/get": [[{"result": ended}]]}
+        async with self.play({"prompt": [[accepted("r")]], "stats": [["die"]]}, second) as t:
+            events = t.events()
+            run = await t.prompt("s", "x", run_id="r")
+            dying = asyncio.ensure_future(t.stats())
+            self.assertEqual((await run).outcome, "interrupted")
+            restarted = await events.until("client/restarted")
+            self.assertFalse(restarted.raw["resumed"])
+            dying.cancel()
+
+
+class Odd(FakeCase):
+    async def test_a_drain_that_was_answered_before_it_could_be_given_up_is_released(self) -> None:
+        life: Dict[str, Any] = {
+            "drain": [["silence"]],
+            "$/cancelRequest": [[{"result": DRAINED, "id": 3}]],
+            "drain/release": [[completed("told", 1)]],
+        }
+        async with self.play(life) as t:
+            await t.subscribe("all")
+            stream = t.events()
+            taking = asyncio.ensure_future(t.take("s", wait_ms=60_000))
+            await asyncio.sleep(0)
+            taking.cancel()
+            await asyncio.wait([taking])
+            await stream.until("run/completed", runId="told")
+        self.assertTrue(taking.cancelled())
+        self.assertEqual(self.received("drain/release")[0]["params"], {"deliveryId": "d1"})
+        self.assertEqual(self.received("$/cancelRequest")[0]["params"], {"id": self.received("drain")[0]["id"]})
+
+    async def test_output_that_nobody_reads_is_bounded_and_the_gap_is_told(self) -> None:
+        pieces = [
+            {
+                "say": {
+                    "method": "run/output",
+                    "params": {"runId": "r", "sessionId": "s", "offset": 300 * number, "stream": "stdout", "text": "x" * 300},
+                }
+            }
+            for number in range(10)
+        ]
+        with mock.patch.object(run_module, "HELD_BYTES", 1000):
+            async with self.play({"prompt": [[accepted("r"), *pieces, completed("r", 1)]]}) as t:
+                run = await t.prompt("s", "x", run_id="r")
+                await run
+                chunks = [chunk async for chunk in run]
+        self.assertEqual(
+            [(chunk.offset, chunk.missed, len(chunk.data)) for chunk in chunks], [(2100, 2100, 300), (2400, 0, 300), (2700, 0, 300)]
+        )
+
+    async def test_what_this_version_does_not_know_is_passed_over(self) -> None:
+        more = [{"say": {"method": "moon/risen", "params": {}}}, {"raw": "{broken"}, {"raw": '"text"'}, {"say": {"id": 99, "result": 1}}]
+        life = {"prompt": [[*more, accepted("r", colour="red"), completed("r", 1, outcome="evaporated", mood="good")]]}
+        async with self.play(life) as t:
+            run = await t.prompt("s", "x", run_id="r")
+            done = await run
+        self.assertEqual(done.outcome, "evaporated")
+        self.assertFalse(done.ok)
+        self.assertEqual(done.exit_status, 125)
+
+    async def test_an_error_of_a_kind_that_is_not_known_is_still_a_turnlane_error(self) -> None:
+        async with self.play(
+            {"run/get": [[refused("tooEarly", -32099, until=5)], [{"error": {"code": -32601, "message": "no such method"}}]]}
+        ) as t:
+            with self.assertRaises(errors.RpcError) as caught:
+                await t.get_run("r")
+            self.assertEqual((caught.exception.kind, caught.exception.code, caught.exception.data["until"]), ("tooEarly", -32099, 5))
+            with self.assertRaises(TurnlaneError) as plain:
+                await t.get_run("r")
+            self.assertEqual((plain.exception.kind, plain.exception.code), (None, -32601))
+
+    async def test_a_line_may_be_as_long_as_it_likes_and_hold_line_separators(self) -> None:
+        text = "a\u2028b\u2029c\u0085d " * 400_000
+        told = completed("r", 1, text=text)["say"]
+        raw = json.dumps({"jsonrpc": "2.0", **told}, ensure_ascii=False)
+        async with self.play({"prompt": [[accepted("r"), {"raw": raw}]]}) as t:
+            done = await (await t.prompt("s", "x", run_id="r"))
+        self.assertEqual(len(done.text), len(text))
+        self.assertEqual(done.text, text)
+
+    async def test_a_mistake_in_a_callback_ends_neither_the_reader_nor_the_run(self) -> None:
+        question = {"requestId": "q", "question": "May I?", "options": []}
+        parked = {"say": {"method": "run/changed", "params": {"runId": "r", "sessionId": "s", "state": "parked", "permission": question}}}
+
+        def broken(_: Any) -> str:
+            raise ValueError("a mistake")
+
+        async with self.play(
+            {"prompt": [[accepted("r"), parked]], "run/get": [[completed("r", 1), {"error": {"code": -1, "message": ""}}]]},
+            on_permission=broken,
+        ) as t:
+            with self.assertLogs("turnlane", "ERROR") as logs:
+                run = await t.prompt("s", "x", run_id="r")
+                self.assertEqual(await run.reached("parked"), "parked")
+                while not logs.output:
+                    await asyncio.sleep(0)
+            with self.assertRaises(errors.RpcError):
+                await t.get_run("r")
+            self.assertEqual((await run).outcome, "completed")
+
+
+if __name__ == "__main__":
+    unittest.main()
