@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::super::guard::{Exit, Guarded, Guards, Launch, Progress};
 use super::super::last_words::LastWords;
@@ -20,13 +20,16 @@ use super::handshake::{self, Offer};
 use super::pump::Pump;
 use super::routes::Routes;
 
+/// How long an agent that is not needed any more may take to end by itself.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How long a pipe is read after the process and everything that it started is gone: somebody else holds it then.
 const FOREIGN: Duration = Duration::from_millis(500);
 
 /// A connection to a process. When the last owner drops it the process is killed; [`Connection::gone`] tells when it is gone.
 #[derive(Debug)]
 pub(super) struct Connection {
-    kill: mpsc::UnboundedSender<()>,
+    ends: mpsc::UnboundedSender<Way>,
     state: watch::Receiver<State>,
     routes: Routes,
     /// Its process id once it runs, which is nobody else's until it is gone.
@@ -71,7 +74,7 @@ impl Connection {
     pub(super) fn start(guards: &Guards, launch: Launch, offer: Offer) -> Result<Self, String> {
         let mut process = guards.start(launch)?;
         let (state, watched) = watch::channel(State::Starting);
-        let (kill, kills) = mpsc::unbounded_channel();
+        let (ends, asked) = mpsc::unbounded_channel();
         let routes = Routes::default();
         let failure = Arc::default();
         let words = LastWords::default();
@@ -84,9 +87,9 @@ impl Connection {
             failure,
             words,
         };
-        tokio::spawn(keeper.keep(wires, kills));
+        tokio::spawn(keeper.keep(wires, asked));
         Ok(Self {
-            kill,
+            ends,
             state: watched,
             routes,
             pid,
@@ -118,7 +121,12 @@ impl Connection {
 
     /// Kills the process and everything that it started.
     pub(super) fn kill(&self) {
-        let _ = self.kill.send(());
+        let _ = self.ends.send(Way::Kill);
+    }
+
+    /// Lets the process see the end of its input, and kills what is left of it a little later: it may still be writing down what was said.
+    pub(super) fn end(&self) {
+        let _ = self.ends.send(Way::Ask);
     }
 
     /// The agent once it has introduced itself, or what became of it.
@@ -272,6 +280,21 @@ async fn talk(
     }
 }
 
+/// How a process is ended.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// It sees the end of its input first.
+    Ask,
+    Kill,
+}
+
+async fn at(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Follows a process to its end.
 struct Keeper {
     pid: Arc<AtomicI32>,
@@ -282,17 +305,30 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep(mut self, mut wires: Wires, mut kills: mpsc::UnboundedReceiver<()>) {
+    async fn keep(mut self, mut wires: Wires, mut ends: mpsc::UnboundedReceiver<Way>) {
         let (mut wanted, mut owned, mut talks) = (false, true, true);
+        let mut until = None;
         let exit = loop {
             tokio::select! {
                 progress = self.process.next() => match progress {
                     Progress::Started(pid) => self.pid.store(pid, Ordering::Relaxed),
                     Progress::Gone(exit) => break exit,
                 },
-                order = kills.recv(), if owned => {
-                    owned = order.is_some();
+                way = ends.recv(), if owned => {
+                    owned = way.is_some();
                     wanted = true;
+                    match way {
+                        Some(Way::Ask) => {
+                            wires.writing.abort();
+                            until.get_or_insert_with(|| Instant::now() + LAST_WORDS);
+                        }
+                        Some(Way::Kill) => self.process.kill(),
+                        None if until.is_none() => self.process.kill(),
+                        None => {}
+                    }
+                }
+                () = at(until), if until.is_some() => {
+                    until = None;
                     self.process.kill();
                 }
                 // It can't say anything any more, or must not: it is as good as gone.

@@ -216,7 +216,7 @@ impl Lease {
         load.leases -= 1;
         if load.leases == 0 {
             load.retired = true;
-            self.process.connection.kill();
+            self.process.connection.end();
         }
         load.leases == 0
     }

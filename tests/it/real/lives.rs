@@ -17,7 +17,13 @@ for_each_agent!(
 
 /// Whether the model was shown what was said before when it was asked for these words.
 fn remembers(stage: &Stage, words: &str) -> bool {
-    stage.model.asks(words)[0].body.contains("remember PLUM")
+    let asks = stage.model.asks(words);
+    let bodies: Vec<&str> = asks.iter().map(|ask| &*ask.body).collect();
+    let whole = bodies[0].contains("remember PLUM");
+    if !whole {
+        eprintln!("the model was shown: {bodies:?}");
+    }
+    whole
 }
 
 /// The agent's own name for the session's conversation.
