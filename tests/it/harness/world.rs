@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use super::finished::Finished;
 use super::processes::{marked, signal, wait_gone, wait_none_marked};
 use super::sidecar::Sidecar;
 use super::taken::Taken;
-use super::{list, text};
+use super::{HARD_LIMIT, list, text};
 
 /// What the world's sidecars have promised, over all their lives.
 #[derive(Debug, Default)]
@@ -215,6 +216,20 @@ impl World {
     /// Whether any file of its store holds these bytes.
     pub fn store_holds(&self, needle: &str) -> bool {
         holds(&self.store(), needle.as_bytes())
+    }
+
+    /// Waits until any file below a folder of it holds these bytes: files tell nobody, so they are read again and again.
+    pub fn wait_held(&self, folder: &str, needle: &str) {
+        let folder = self.path(folder);
+        let started = Instant::now();
+        while !(folder.exists() && holds(&folder, needle.as_bytes())) {
+            assert!(
+                started.elapsed() < HARD_LIMIT,
+                "nothing in {} holds {needle}",
+                folder.display()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

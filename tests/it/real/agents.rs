@@ -33,6 +33,14 @@ impl Agent {
         found
     }
 
+    /// Where it keeps its conversations, in a test's world.
+    pub fn keeps(self) -> &'static str {
+        match self {
+            Self::OpenCode => "data/opencode",
+            Self::Claude => "home/.claude/projects",
+        }
+    }
+
     /// How the configuration describes it, for a model at `url`.
     pub fn description(self, program: &Path, url: &str) -> Value {
         match self {

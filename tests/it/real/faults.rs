@@ -98,6 +98,7 @@ fn an_agent_that_dies_ends_its_run_and_is_started_again(play: Play) {
         stage.told("s", "remember PLUM [[say remembered]]"),
         "remembered"
     );
+    stage.written("remembered");
     let run = stage.prompt("s", "please [[part way some of it]]");
     stage.said_by(&run, "some of it");
     let processes = stage.world.processes_but(&[stage.pid()]);

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::Play;
 use super::stage::Stage;
-use super::{Agent, Play};
 use crate::harness::{text, wait_gone};
 
 for_each_agent!(
@@ -63,6 +63,7 @@ fn a_conversation_goes_on_after_a_crash_in_mid_turn(play: Play) {
         stage.told("s", "remember PLUM [[say remembered]]"),
         "remembered"
     );
+    stage.written("remembered");
     let run = stage.prompt("s", "please [[part way some of it]]");
     stage.said_by(&run, "some of it");
     let mut stage = stage.crash();
@@ -80,10 +81,7 @@ fn a_conversation_that_is_gone_is_said_to_be_lost(play: Play) {
         "remembered"
     );
     let before = stage.conversation("s");
-    let kept = match stage.agent {
-        Agent::OpenCode => "data/opencode",
-        Agent::Claude => "home/.claude/projects",
-    };
+    let kept = stage.agent.keeps();
     let mut stage = stage.between_lives(|world| fs::remove_dir_all(world.path(kept)).unwrap());
     stage.goes_on("s");
     assert!(!remembers(&stage, "say as before"));

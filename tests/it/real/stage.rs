@@ -102,6 +102,13 @@ impl Stage {
         assert_eq!(said, "as before");
     }
 
+    /// Waits until the agent itself has written down this answer. It may do so after it has told the end of the turn, and one that is killed
+    /// in between has forgotten it, which nobody but the agent could mend.
+    pub fn written(&self, answer: &str) {
+        self.world
+            .wait_held(self.agent.keeps(), &json!(answer).to_string());
+    }
+
     /// The agent's own session, as the session's record shows it.
     pub fn conversation(&mut self, session: &str) -> Value {
         self.ok("session/get", json!({"sessionId": session}))["conversation"].clone()
