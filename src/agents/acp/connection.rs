@@ -21,7 +21,7 @@ use super::pump::Pump;
 use super::routes::Routes;
 
 /// How long an agent that is not needed any more may take to end by itself.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long a pipe is read after the process and everything that it started is gone: somebody else holds it then.
 const FOREIGN: Duration = Duration::from_millis(500);

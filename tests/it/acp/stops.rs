@@ -390,6 +390,34 @@ fn an_agent_that_is_not_used_is_stopped_and_its_conversation_is_kept() {
 }
 
 #[test]
+fn an_agent_that_is_not_needed_any_more_sees_the_end_of_its_input_before_it_is_ended() {
+    let Some(mut scene) = Scene::new() else {
+        return;
+    };
+    let ends = |scene: &Scene| {
+        let record = scene.record();
+        record
+            .iter()
+            .filter(|note| note["end_of_input"] == true)
+            .count()
+    };
+    // One that is closed, one that nobody uses, and one whose last client leaves.
+    scene.plain("closed");
+    scene.told("closed", "say on");
+    scene.ok("session/close", json!({"sessionId": "closed"}));
+    assert_eq!(ends(&scene), 1);
+    scene.act("unused", &[], json!({"idleStopMs": 100}));
+    scene.told("unused", "say on");
+    wait_gone(scene.agent_pid());
+    assert_eq!(ends(&scene), 2);
+    scene.plain("left");
+    scene.told("left", "say on");
+    let scene = scene.restart();
+    assert_eq!(ends(&scene), 3);
+    scene.leave();
+}
+
+#[test]
 fn a_shutdown_that_waits_lets_the_agent_finish() {
     let Some(mut scene) = Scene::new() else {
         return;
