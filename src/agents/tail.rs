@@ -1,78 +1,123 @@
 //! The end of what was said.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+
+use vte::Perform as _;
 
 /// Bytes of text that a completion keeps.
 const TEXT_BYTES: usize = 32 << 10;
 
-/// Bytes that are kept until the end: escape sequences among them don't count as text.
+/// Bytes that are kept as they came: mostly only the end of an output is needed, and the rest is never read.
 const RAW_BYTES: usize = 16 * TEXT_BYTES;
 
-/// How far into kept bytes a sequence may reach whose beginning was dropped.
-const CUT_BYTES: usize = 256;
+/// Bytes at the end of those that are likely to hold all the text that a completion keeps.
+const NEAR_BYTES: usize = 2 * TEXT_BYTES;
 
-/// Keeps the last bytes of any amount of output.
-#[derive(Debug, Default)]
+/// Reads escape sequences; of those that carry text for a terminal's own use (titles, links) next to nothing is held.
+type Parser = vte::Parser<16>;
+
+/// Keeps the last text of any amount of output. Escape sequences are no text, however many there are.
+#[derive(Default)]
 pub(crate) struct Tail {
-    raw: VecDeque<u8>,
+    parser: Parser,
+    /// The text of what came before `raw`, unless it can't be needed any more.
+    before: Plain,
+    raw: Vec<u8>,
+    /// Whether text was dropped.
     cut: bool,
 }
 
 impl Tail {
     /// Adds what was said.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let kept = &bytes[bytes.len().saturating_sub(RAW_BYTES)..];
-        let over = (self.raw.len() + kept.len()).saturating_sub(RAW_BYTES);
-        self.cut |= over > 0 || kept.len() < bytes.len();
-        self.raw.drain(..over);
-        self.raw.extend(kept);
+        for bytes in bytes.chunks(RAW_BYTES) {
+            if self.raw.len() + bytes.len() > RAW_BYTES {
+                self.make_room();
+            }
+            self.raw.extend_from_slice(bytes);
+        }
+    }
+
+    /// Drops what can't be needed any more: all but the end, if that holds enough text, and else the escape sequences.
+    fn make_room(&mut self) {
+        let near = self.raw.len().saturating_sub(NEAR_BYTES);
+        // Whatever was under way is over there.
+        let start = memchr::memchr2(b'\n', b'\x1b', &self.raw[near..]).map(|at| near + at);
+        if let Some(start) = start
+            && is_enough(&self.raw[start..])
+        {
+            self.raw.drain(..start);
+            self.parser = Parser::default();
+            self.before.0.clear();
+            self.cut = true;
+        } else {
+            self.read();
+        }
+    }
+
+    /// Takes the bytes for text.
+    fn read(&mut self) {
+        self.parser.advance(&mut self.before, &self.raw);
+        self.raw.clear();
+        self.cut |= keep_last(&mut self.before.0);
     }
 
     /// The text without escape sequences, and whether it is only a part.
-    pub(crate) fn text(self) -> (Arc<str>, bool) {
-        let (text, cut) = self.plain();
-        let (text, short) = last(&text);
-        (text, cut || short)
+    pub(crate) fn text(mut self) -> (Arc<str>, bool) {
+        self.read();
+        (self.before.0.into(), self.cut)
+    }
+}
+
+/// The last line that is not blank, of any amount of output. Of a line that carriage returns take back to its beginning it is what was
+/// written last, be it blanks.
+#[derive(Default)]
+pub(crate) struct LastLine {
+    parser: Parser,
+    lines: Lines,
+}
+
+impl LastLine {
+    /// Adds what was said.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        for bytes in bytes.chunks(TEXT_BYTES) {
+            self.parser.advance(&mut self.lines, bytes);
+            let line = &mut self.lines.under_way;
+            line.cut |= keep_last(&mut line.text);
+        }
     }
 
-    /// The last line that is not blank, without its end, and whether it is only a part. What a carriage return overwrites is a line of its
-    /// own.
-    pub(crate) fn last_line(self) -> (Arc<str>, bool) {
-        let (text, cut) = self.plain();
-        let mut lines = text.rsplit(['\n', '\r']);
-        let Some(line) = lines.find(|line| !line.trim().is_empty()) else {
-            return ("".into(), cut);
-        };
-        let first = lines.next().is_none();
-        let (line, short) = last(line);
-        (line, short || cut && first)
+    /// The line without its end and without escape sequences, and whether it is only a part.
+    pub(crate) fn text(mut self) -> (Arc<str>, bool) {
+        self.lines.execute(b'\n');
+        let Line { text, cut, .. } = self.lines.last;
+        (text.into(), cut)
     }
+}
 
-    /// All that is kept, without escape sequences, and whether something before it was dropped.
-    fn plain(mut self) -> (String, bool) {
-        let raw = &*self.raw.make_contiguous();
-        let raw = if self.cut { &raw[whole(raw)..] } else { raw };
-        let mut plain = Plain::default();
-        vte::Parser::new().advance(&mut plain, raw);
-        (plain.0, self.cut)
-    }
+/// Whether more text is in there than a completion keeps.
+fn is_enough(raw: &[u8]) -> bool {
+    let mut text = Plain::default();
+    Parser::default().advance(&mut text, raw);
+    text.0.len() > TEXT_BYTES
 }
 
 /// As much of the end of a text as a completion keeps, and whether that is only a part.
 pub(crate) fn last(text: &str) -> (Arc<str>, bool) {
-    let start = text.ceil_char_boundary(text.len().saturating_sub(TEXT_BYTES));
+    let start = start_of_last(text);
     (text[start..].into(), start > 0)
 }
 
-/// Where bytes whose beginning was dropped can be read from: the first line or escape sequence that begins soon, else the
-/// first character.
-fn whole(raw: &[u8]) -> usize {
-    let near = &raw[..raw.len().min(CUT_BYTES)];
-    near.iter()
-        .position(|byte| matches!(byte, b'\n' | b'\x1b'))
-        .or_else(|| near.iter().position(|byte| !matches!(byte, 0x80..=0xbf)))
-        .unwrap_or(0)
+/// The same in place.
+fn keep_last(text: &mut String) -> bool {
+    let start = start_of_last(text);
+    text.drain(..start);
+    text.shrink_to(2 * TEXT_BYTES);
+    start > 0
+}
+
+fn start_of_last(text: &str) -> usize {
+    text.ceil_char_boundary(text.len().saturating_sub(TEXT_BYTES))
 }
 
 /// Takes what is shown, and line ends and tabs.
@@ -87,6 +132,46 @@ impl vte::Perform for Plain {
     fn execute(&mut self, byte: u8) {
         if matches!(byte, b'\n' | b'\r' | b'\t') {
             self.0.push(char::from(byte));
+        }
+    }
+}
+
+/// Takes what is shown line by line.
+#[derive(Default)]
+struct Lines {
+    /// The last that has ended and is not blank.
+    last: Line,
+    under_way: Line,
+}
+
+#[derive(Default)]
+struct Line {
+    text: String,
+    /// What is shown next is written over it.
+    is_over: bool,
+    /// Whether it is only a part.
+    cut: bool,
+}
+
+impl vte::Perform for Lines {
+    fn print(&mut self, shown: char) {
+        if self.under_way.is_over {
+            self.under_way = Line::default();
+        }
+        self.under_way.text.push(shown);
+    }
+
+    fn execute(&mut self, byte: u8) {
+        match byte {
+            b'\t' => self.print('\t'),
+            b'\r' => self.under_way.is_over = true,
+            b'\n' => {
+                let line = std::mem::take(&mut self.under_way);
+                if !line.text.trim().is_empty() {
+                    self.last = line;
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -127,6 +212,61 @@ mod tests {
         let (text, truncated) = text(&[b"begin", long.as_bytes(), b"!"]);
         assert!(truncated && text.len() <= TEXT_BYTES && text.len() > TEXT_BYTES - 4);
         assert!(text.ends_with("\u{20ac}!") && !text.contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn escape_sequences_take_no_text_s_place_however_many_there_are() {
+        let colours = "\x1b[38;5;123m".repeat(RAW_BYTES / 8);
+        let title = format!("\x1b]0;{}\x07", "title".repeat(RAW_BYTES / 4));
+        for between in [&colours, &title] {
+            let said: &[&[u8]] = &[
+                b"an ",
+                between.as_bytes(),
+                b"ans",
+                between.as_bytes(),
+                b"wer",
+            ];
+            assert_eq!(text(said), ("an answer".to_owned(), false));
+        }
+        // Shown one by one between them: the last of them are the text.
+        let shown = "\u{20ac}\x1b[0m\x1b[38;5;123m".repeat(TEXT_BYTES);
+        for size in [1 << 10, 7777, RAW_BYTES, shown.len()] {
+            let pieces: Vec<&[u8]> = shown.as_bytes().chunks(size).collect();
+            let last = "\u{20ac}".repeat(TEXT_BYTES / 3);
+            assert_eq!(text(&pieces), (last, true), "{size}");
+        }
+    }
+
+    #[test]
+    fn much_text_takes_no_more_memory_than_a_little() {
+        let mut tail = Tail::default();
+        for _ in 0..64 {
+            tail.push(&[b'x'; RAW_BYTES / 4 + 1]);
+            tail.push("\x1b[0m".repeat(RAW_BYTES / 16).as_bytes());
+        }
+        assert!(tail.raw.capacity() <= 2 * RAW_BYTES && tail.before.0.capacity() <= 4 * TEXT_BYTES);
+        assert_eq!(tail.text().0.len(), TEXT_BYTES);
+    }
+
+    #[test]
+    fn the_last_line_is_found_behind_any_amount_of_nothing() {
+        let answer = |pieces: &[&[u8]]| {
+            let mut line = LastLine::default();
+            pieces.iter().for_each(|piece| line.push(piece));
+            let (text, truncated) = line.text();
+            (text.to_string(), truncated)
+        };
+        let lines = "\n".repeat(2 * RAW_BYTES);
+        let spinner = "\r  \r|\x1b[0m\r  \r".repeat(RAW_BYTES / 4);
+        let colours = "\x1b[0m".repeat(RAW_BYTES);
+        for nothing in [lines, spinner, colours] {
+            let said: &[&[u8]] = &[b"the answer\n", nothing.as_bytes()];
+            assert_eq!(answer(said), ("the answer".to_owned(), false));
+        }
+        let long = "x".repeat(RAW_BYTES);
+        let kept = "x".repeat(TEXT_BYTES);
+        assert_eq!(answer(&[b"y\n", long.as_bytes(), b"\n"]), (kept, true));
+        assert_eq!(answer(&[long.as_bytes(), b"\rz"]), ("z".to_owned(), false));
     }
 
     #[test]

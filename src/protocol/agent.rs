@@ -80,7 +80,7 @@ pub struct AgentObject {
     pub record: Option<bool>,
     /// Which part of a `command`'s output is its text: `output` (default), `stdout`, `lastLine`, or `json:` and a JSON pointer.
     #[serde(alias = "text_from", skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^(output|stdout|lastLine|json:(/.*)?)$"))]
+    #[schemars(regex(pattern = r"^(output|stdout|lastLine|json:(/([^~]|~[01])*)?)$"))]
     pub text_from: Option<String>,
     /// The signal that asks a `command` to stop; default `SIGTERM`.
     #[serde(alias = "stop_signal", skip_serializing_if = "Option::is_none")]

@@ -45,6 +45,12 @@ const SPECIAL: &[Special] = {
     ]
 };
 
+/// Whether it is a JSON pointer: it begins with `/`, or is empty, and each `~` is that of `~0` or `~1`.
+fn is_pointer(pointer: &str) -> bool {
+    let escaped = |rest: &str| rest.starts_with(['0', '1']);
+    (pointer.is_empty() || pointer.starts_with('/')) && pointer.split('~').skip(1).all(escaped)
+}
+
 /// The same as a schema.
 pub(super) fn rules_by_kind() -> Value {
     let rules = AgentKind::ALL.iter().map(|kind| {
@@ -128,9 +134,7 @@ impl AgentObject {
             ("output", _) => Ok(TextFrom::Output),
             ("stdout", _) => Ok(TextFrom::Stdout),
             ("lastLine", _) => Ok(TextFrom::LastLine),
-            (_, Some(pointer)) if pointer.is_empty() || pointer.starts_with('/') => {
-                Ok(TextFrom::Json(pointer.into()))
-            }
+            (_, Some(pointer)) if is_pointer(pointer) => Ok(TextFrom::Json(pointer.into())),
             _ => Err(fault(
                 "textFrom",
                 "is `output`, `stdout`, `lastLine`, or `json:` and a JSON pointer, like `json:/result`",

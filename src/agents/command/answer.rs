@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::pointer::{Pointer, compact};
-use crate::agents::tail::{Tail, last};
+use crate::agents::tail::{LastLine, Tail, last};
 use crate::domain::TextFrom;
 
 /// Bytes of a standard output in which a pointer is looked for. Of a longer one the last lines are kept.
@@ -17,7 +17,7 @@ pub(super) enum Answer {
     /// Its standard output.
     Stdout(Tail),
     /// The last line of its standard output.
-    LastLine(Tail),
+    LastLine(LastLine),
     /// What is there in its standard output.
     Json(Pointer, Held),
 }
@@ -27,7 +27,7 @@ impl Answer {
         match from {
             TextFrom::Output => Self::Output,
             TextFrom::Stdout => Self::Stdout(Tail::default()),
-            TextFrom::LastLine => Self::LastLine(Tail::default()),
+            TextFrom::LastLine => Self::LastLine(LastLine::default()),
             TextFrom::Json(pointer) => Self::Json(Pointer::parse(pointer), Held::default()),
         }
     }
@@ -41,7 +41,8 @@ impl Answer {
     pub(super) fn hear(&mut self, bytes: &[u8]) {
         match self {
             Self::Output => {}
-            Self::Stdout(tail) | Self::LastLine(tail) => tail.push(bytes),
+            Self::Stdout(tail) => tail.push(bytes),
+            Self::LastLine(line) => line.push(bytes),
             Self::Json(_, held) => held.push(bytes),
         }
     }
@@ -52,7 +53,7 @@ impl Answer {
         match self {
             Self::Output => None,
             Self::Stdout(tail) => Some(tail.text()),
-            Self::LastLine(tail) => Some(tail.last_line()),
+            Self::LastLine(line) => Some(line.text()),
             // Megabytes are not read where others wait.
             Self::Json(pointer, held) => tokio::task::spawn_blocking(move || held.find(&pointer))
                 .await
@@ -90,10 +91,6 @@ impl Held {
         let whole = lines.clone().count() - usize::from(self.cut);
         lines
             .take(whole)
-            .filter(|line| {
-                line.trim_ascii_start().starts_with(b"{")
-                    || line.trim_ascii_start().starts_with(b"[")
-            })
             .find_map(|line| told(pointer.find(line).ok()??.get()))
     }
 }
@@ -148,6 +145,10 @@ mod tests {
         let lines = "log line\n{\"type\":\"item\",\"text\":\"one\"}\r\n{\"text\":\"two\"}\n{\"type\":\"usage\"}\n[bye]\n";
         assert_eq!(at("/text", lines).await.as_deref(), Some("two"));
         assert_eq!(at("/nothing", lines).await, None);
+        assert_eq!(
+            at("", "words\n\"a\"\nmore words\n").await.as_deref(),
+            Some("a")
+        );
         for said in ["", "no JSON at all", "{\"text\":\"cut o", "null\nnull\n"] {
             assert_eq!(at("/text", said).await, None, "{said}");
         }
@@ -187,6 +188,8 @@ mod tests {
             ("one\ntwo", "two"),
             ("one\r\n\n  \n", "one"),
             ("10 %\r20 %\rdone\r\n", "done"),
+            ("one\n10 %\r20 %\r    \r", "one"),
+            ("one\n20 %\r", "20 %"),
             ("\u{1b}[32mgreen\u{1b}[0m\n\u{1b}[0m\n", "green"),
             ("  indented\n", "  indented"),
             ("\n\n", ""),

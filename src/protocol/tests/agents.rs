@@ -1,5 +1,7 @@
 //! Agents by name and inline.
 
+use serde_json::json;
+
 use super::super::*;
 use crate::domain::{
     AgentKind, AgentRef, AgentSource, Limits, OnStall, PermissionPolicy, Preset, PromptInput,
@@ -77,7 +79,7 @@ fn the_agents_that_are_known_resolve() {
 }
 
 #[test]
-fn a_shell_is_described_with_its_own_words_and_no_others() {
+fn an_agent_is_described_with_the_words_of_its_kind_and_no_others() {
     let of = |json: &str| object(json).resolve("x", &Limits::default());
     let zsh =
         r#"{"kind":"shell","shell":"/bin/zsh","rc":true,"record":true,"prose":false,"stallMs":5}"#;
@@ -129,17 +131,23 @@ fn a_shell_is_described_with_its_own_words_and_no_others() {
             r#"{"kind":"command","command":["x"],"terminals":false}"#,
             "terminals",
         ),
-        (
-            r#"{"kind":"command","command":["x"],"textFrom":"json"}"#,
-            "textFrom",
-        ),
-        (
-            r#"{"kind":"command","command":["x"],"textFrom":"json:result"}"#,
-            "textFrom",
-        ),
     ] {
         let fault = of(json).unwrap_err();
         assert_eq!(fault.field, field, "{json}: {fault}");
+    }
+}
+
+#[test]
+fn a_text_is_taken_from_where_a_json_pointer_can_point() {
+    let of = |from: &str| {
+        let agent = json!({"kind": "command", "command": ["x"], "textFrom": from});
+        object(&agent.to_string()).resolve("x", &Limits::default())
+    };
+    for from in ["json:", "json:/", "json:/result", "json:/a~0b/c~1d/~01"] {
+        assert!(of(from).is_ok(), "{from}");
+    }
+    for from in ["", "json", "json:result", "json:/a~2b", "json:/a~"] {
+        assert_eq!(of(from).unwrap_err().field, "textFrom", "{from}");
     }
 }
 
