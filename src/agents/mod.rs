@@ -66,6 +66,20 @@ pub enum Order {
     },
 }
 
+/// The next turn that is ordered, `None` once nothing more can be. What is ordered before it is about no turn, and passed over.
+async fn next_turn(orders: &mut mpsc::UnboundedReceiver<Order>) -> Option<Turn> {
+    loop {
+        match orders.recv().await? {
+            Order::Begin(turn) => return Some(turn),
+            Order::Steer { .. }
+            | Order::Input { .. }
+            | Order::Stop
+            | Order::Kill
+            | Order::Permit { .. } => {}
+        }
+    }
+}
+
 /// Hears once what became of an input; dropped unheard, the run was over.
 pub struct Told(Option<TellInput>);
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::guard::{Launch, Stdio};
 use super::super::output::{Output, credit};
-use super::super::{Event, News, Order, Setup, Tell, Turn, Update, launch};
+use super::super::{Event, News, Order, Setup, Tell, Turn, Update, launch, next_turn};
 use super::answer::FinalAnswer;
 use super::connection::Connection;
 use super::conversation::{Kept, absolute};
@@ -81,19 +81,11 @@ impl Lane {
                 biased;
                 // Somebody ended it: the next turn gets a new one.
                 () = unused(&mut self.live, &late) => self.end().await,
-                order = self.orders.recv() => match order {
-                    Some(Order::Begin(turn)) => {
+                turn = next_turn(&mut self.orders) => match turn {
+                    Some(turn) => {
                         self.take_turn(&turn).await;
                         until = Instant::now() + idle;
                     }
-                    // There is no turn that it could be about.
-                    Some(
-                        Order::Steer { .. }
-                        | Order::Input { .. }
-                        | Order::Stop
-                        | Order::Kill
-                        | Order::Permit { .. },
-                    ) => {}
                     None => break,
                 },
                 () = sleep_until(until), if self.live.is_some() => self.end().await,

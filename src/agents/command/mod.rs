@@ -12,7 +12,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::guard::{Exit, Guarded, Launch, Progress, Stdio};
 use super::last_words::LastWords;
 use super::output::{Output, Phase, credit};
-use super::{Driver, Event, INBOX_VARIABLE, Order, Setup, Stream, Turn, Verdict, launch, text};
+use super::{
+    Driver, Event, INBOX_VARIABLE, Order, Setup, Stream, Turn, Verdict, launch, next_turn, text,
+};
 use crate::domain::{FailKind, PromptInput};
 use answer::Answer;
 
@@ -25,16 +27,8 @@ pub(super) struct Command;
 impl Driver for Command {
     async fn serve(setup: Setup, mut orders: mpsc::UnboundedReceiver<Order>) {
         let credit = credit();
-        while let Some(order) = orders.recv().await {
-            match order {
-                Order::Begin(turn) => take_turn(&setup, turn, &credit, &mut orders).await,
-                // There is no turn that it could be about.
-                Order::Steer { .. }
-                | Order::Input { .. }
-                | Order::Stop
-                | Order::Kill
-                | Order::Permit { .. } => {}
-            }
+        while let Some(turn) = next_turn(&mut orders).await {
+            take_turn(&setup, turn, &credit, &mut orders).await;
         }
     }
 }

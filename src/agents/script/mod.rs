@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep_until};
 use super::guard::Exit;
 use super::output::{Output, credit};
 use super::{
-    CHUNK_BYTES, Driver, Event, Order, Question, Setup, Stream, Turn, Verdict, signal_words, text,
+    CHUNK_BYTES, Driver, Event, Order, Question, Setup, Stream, Turn, Verdict, next_turn,
+    signal_words, text,
 };
 use crate::domain::{Choice, FailKind, Seq};
 use process::{Mouth, Process};
@@ -60,19 +61,11 @@ impl Session {
                 biased;
                 // Somebody ended it: the next turn gets a new one.
                 () = gone(&mut self.process) => self.process = None,
-                order = self.orders.recv() => match order {
-                    Some(Order::Begin(turn)) => {
+                turn = next_turn(&mut self.orders) => match turn {
+                    Some(turn) => {
                         self.take_turn(&turn).await;
                         until = Instant::now() + idle;
                     }
-                    // There is no turn that it could be about.
-                    Some(
-                        Order::Steer { .. }
-                        | Order::Input { .. }
-                        | Order::Stop
-                        | Order::Kill
-                        | Order::Permit { .. },
-                    ) => {}
                     None => break,
                 },
                 () = sleep_until(until), if self.process.is_some() => self.end().await,

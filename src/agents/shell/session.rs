@@ -20,7 +20,7 @@ use super::turn::Playing;
 use super::{End, never_started};
 use crate::agents::guard::{Launch, Progress, Stdio};
 use crate::agents::output::{Output, credit};
-use crate::agents::{Order, Setup, Turn, launch, text};
+use crate::agents::{Order, Setup, Turn, launch, next_turn, text};
 use crate::domain::FailKind;
 
 /// Variables that would change how the shell treats us, or tell of another terminal.
@@ -73,16 +73,8 @@ impl Session {
         loop {
             tokio::select! {
                 biased;
-                order = self.orders.recv() => match order {
-                    Some(Order::Begin(turn)) => self.take_turn(turn).await,
-                    // There is no turn that it could be about.
-                    Some(
-                        Order::Steer { .. }
-                        | Order::Input { .. }
-                        | Order::Stop
-                        | Order::Kill
-                        | Order::Permit { .. },
-                    ) => {}
+                turn = next_turn(&mut self.orders) => match turn {
+                    Some(turn) => self.take_turn(turn).await,
                     None => break,
                 },
                 // It ended by itself: the next turn gets a new one.
