@@ -143,6 +143,8 @@ pub struct News {
 pub enum Event {
     /// The agent works.
     Active,
+    /// It is seen to be at work without a word.
+    Stirred,
     /// It wrote something.
     Output(Chunk),
     /// It told of its work in another way.

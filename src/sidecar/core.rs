@@ -358,6 +358,8 @@ impl Core {
     ) -> Result<(), StoreError> {
         let report = match event {
             Event::Active => Report::Active,
+            Event::Stirred if !self.is_watched(seq) => return Ok(()),
+            Event::Stirred => Report::Spoke,
             Event::Output(Chunk {
                 stream,
                 bytes,
@@ -393,14 +395,17 @@ impl Core {
         credit: Option<OwnedSemaphorePermit>,
         batch: &mut Batch<Then>,
     ) -> Result<(), StoreError> {
-        let watched =
-            (self.outputs.turn(seq)).is_some_and(|ring| self.engine.watches_stall(&ring.session));
         batch.push(Then::Output(seq, said, credit));
-        if !watched {
+        if !self.is_watched(seq) {
             return Ok(());
         }
         let report = Report::Spoke;
         self.step(Input::Report { seq, report }, batch)
+    }
+
+    fn is_watched(&mut self, seq: Seq) -> bool {
+        let ring = self.outputs.turn(seq);
+        ring.is_some_and(|ring| self.engine.watches_stall(&ring.session))
     }
 
     /// One step of the engine; its writes go to the open transaction.

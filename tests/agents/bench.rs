@@ -184,7 +184,8 @@ impl Bench {
                 | Event::Output(_)
                 | Event::Update(_)
                 | Event::Withdrawn(_)
-                | Event::Conversation(_) => {}
+                | Event::Conversation(_)
+                | Event::Stirred => {}
                 ended @ Event::Ended { .. } => panic!("{ended:?} instead of a question"),
             }
         }
@@ -214,7 +215,8 @@ impl Bench {
                 | Event::Parked(_)
                 | Event::Update(_)
                 | Event::Withdrawn(_)
-                | Event::Conversation(_) => {}
+                | Event::Conversation(_)
+                | Event::Stirred => {}
             }
         }
     }

@@ -212,7 +212,8 @@ async fn a_hundred_megabytes_are_quick_and_flat() {
             | Event::Parked(_)
             | Event::Update(_)
             | Event::Withdrawn(_)
-            | Event::Conversation(_) => {}
+            | Event::Conversation(_)
+            | Event::Stirred => {}
         }
     }
     assert_eq!(bytes, 100_000_000);

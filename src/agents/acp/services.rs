@@ -9,7 +9,7 @@ use agent_client_protocol::v1::schema::{
 use agent_client_protocol::{Error, ErrorCode, Responder};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::super::Setup;
 use super::files::Files;
@@ -117,6 +117,11 @@ impl Services {
     /// From here on terminals are made for this run.
     pub(super) fn begin(&mut self, run: &RunId) {
         self.terminals.begin(run);
+    }
+
+    /// Is told whenever a command in a terminal writes something.
+    pub(super) fn stirred(&self) -> Arc<Notify> {
+        self.terminals.stirred()
     }
 
     /// Kills what runs in terminals.

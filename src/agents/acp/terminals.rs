@@ -14,7 +14,7 @@ use agent_client_protocol::v1::schema::{
 use agent_client_protocol::{Error, ErrorCode, Responder};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -49,6 +49,8 @@ pub(super) struct Terminals {
     waits: Arc<Semaphore>,
     /// Those that were given up and may not be gone yet.
     given_up: Vec<JoinHandle<()>>,
+    /// Told whenever a command writes something.
+    stirred: Arc<Notify>,
 }
 
 struct Terminal {
@@ -64,6 +66,8 @@ struct Output {
     bytes: VecDeque<u8>,
     limit: usize,
     truncated: bool,
+    /// Told of everything that is written.
+    stirred: Arc<Notify>,
 }
 
 impl Terminals {
@@ -77,7 +81,13 @@ impl Terminals {
             open: HashMap::new(),
             waits: Arc::new(Semaphore::new(WAITS)),
             given_up: Vec::new(),
+            stirred: Arc::default(),
         }
+    }
+
+    /// Is told whenever a command writes something.
+    pub(super) fn stirred(&self) -> Arc<Notify> {
+        self.stirred.clone()
     }
 
     /// From here on they are made for this run.
@@ -133,7 +143,7 @@ impl Terminals {
         let process = self.guards.start(launch).map_err(refused)?;
         let limit = request.output_byte_limit.unwrap_or(OUTPUT_BYTES as u64);
         let limit = usize::try_from(limit).map_or(OUTPUT_BYTES, |limit| limit.min(OUTPUT_BYTES));
-        let terminal = Terminal::follow(process, limit);
+        let terminal = Terminal::follow(process, limit, self.stirred.clone());
         self.made += 1;
         let id: Arc<str> = format!("t{}", self.made).into();
         let stage = terminal.stage.clone();
@@ -230,13 +240,14 @@ impl Stage {
 }
 
 impl Terminal {
-    fn follow(process: Guarded, limit: usize) -> Self {
+    fn follow(process: Guarded, limit: usize, stirred: Arc<Notify>) -> Self {
         let (kill, kills) = mpsc::unbounded_channel();
         let (tell, stage) = watch::channel(Stage::Starting);
         let output = Arc::new(Mutex::new(Output {
             bytes: VecDeque::new(),
             limit,
             truncated: false,
+            stirred,
         }));
         let task = tokio::spawn(follow(process, output.clone(), kills, tell));
         Self {
@@ -348,6 +359,7 @@ impl Output {
         let over = self.bytes.len().saturating_sub(self.limit);
         self.truncated |= over > 0;
         self.bytes.drain(..over);
+        self.stirred.notify_one();
     }
 
     /// What is kept, from a whole character on, and whether it is only the end.
@@ -377,6 +389,7 @@ mod tests {
             bytes: VecDeque::new(),
             limit,
             truncated: false,
+            stirred: Arc::default(),
         };
         for piece in pieces {
             output.push(piece.as_bytes());

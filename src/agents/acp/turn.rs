@@ -100,6 +100,8 @@ pub(super) struct Playing<'a> {
     /// What was said and waits for credit.
     said: VecDeque<Piece>,
     began: Instant,
+    /// When it may next be told that the agent is at work.
+    stirs: Instant,
 }
 
 /// A piece of what was said.
@@ -131,6 +133,7 @@ impl<'a> Playing<'a> {
             permissions: Permissions::default(),
             said: VecDeque::new(),
             began: Instant::now(),
+            stirs: Instant::now(),
         }
     }
 
@@ -340,6 +343,7 @@ impl<'a> Playing<'a> {
         };
         live.services.begin(&self.turn.run);
         self.output.event(Event::Active);
+        let stirred = live.services.stirred();
         let answered = ready.agent.send_request(request).block_task();
         let gone = live.lease.connection().gone();
         tokio::pin!(answered, gone);
@@ -370,10 +374,14 @@ impl<'a> Playing<'a> {
                     self.tell(permit);
                 }
                 id = self.permissions.given_up() => self.withdraw(&id),
+                () = stirred.notified() => self.stirred(),
                 Some(heard) = live.heard.recv(), if waiting.is_none() && !read => match heard {
                     Heard::Update(told) => self.update(told, answer),
                     Heard::AnswerRead => read = true,
-                    Heard::Asked(asked) => self.asked(*asked, live, true),
+                    Heard::Asked(asked) => {
+                        self.stirred();
+                        self.asked(*asked, live, true);
+                    }
                 },
                 answer = &mut answered, if answering => {
                     answering = false;
@@ -381,6 +389,18 @@ impl<'a> Playing<'a> {
                 }
                 gone = &mut gone, if end.is_none() => end = Some(gone),
             }
+        }
+    }
+
+    /// The agent is at work, or a command that it waits for: that is no silence. Told no more often than matters.
+    fn stirred(&mut self) {
+        let Some(stall) = self.setup.spec.stall_ms else {
+            return;
+        };
+        let now = Instant::now();
+        if self.stirs <= now {
+            self.stirs = now + Duration::from_millis(stall / 8);
+            self.output.event(Event::Stirred);
         }
     }
 

@@ -59,6 +59,22 @@ fn a_terminal_runs_a_command_in_the_sessions_directory() {
 }
 
 #[test]
+fn an_agent_that_waits_for_a_command_which_writes_is_not_silent() {
+    let Some(mut scene) = Scene::new() else {
+        return;
+    };
+    let stalls = json!({"stallMs": 2_000, "onStall": "cancel", "graceMs": 200});
+    scene.act("s", &[], stalls);
+    // Longer than a stall in all.
+    let line = "i=0; while [ $i -lt 12 ]; do echo tick; sleep 0.25; i=$((i+1)); done";
+    let said = scene.told("s", &run(line, json!({})));
+    assert_eq!(after(&said, "ran ")["exit"]["exitCode"], 0, "{said}");
+    let run = scene.prompt("s", &run("echo once; exec sleep 100", json!({})));
+    assert_eq!(scene.ended(&run, "cancelled")["reason"], "stalled");
+    scene.leave();
+}
+
+#[test]
 fn a_terminal_keeps_the_end_of_what_it_shows() {
     let Some(mut scene) = Scene::new() else {
         return;
