@@ -25,7 +25,9 @@ use crate::domain::{
 
 pub use acp::{Handshake, Shared, try_handshake};
 pub(crate) use guard::MARK;
-pub use guard::{Guards, guard_main, left_of, raise_descriptor_limit, terminal_main};
+pub use guard::{
+    Guards, guard_main, guarded_before, left_of, raise_descriptor_limit, terminal_main,
+};
 pub use inbox::InboxFile;
 pub use probe::{try_shell, version};
 pub use script::script_main;

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use crate::domain::limits::FIXED;
 use crate::domain::{AgentSource, AgentSpec, Limits, Preset};
-use crate::protocol::AgentObject;
+use crate::protocol::{AgentInfo, AgentObject};
 use crate::store::Durability;
 use crate::wire::Framing;
 
@@ -133,6 +133,20 @@ impl Config {
     /// A message for a person when it can't be known where it would be.
     pub fn file(flags: &Flags) -> Result<PathBuf, String> {
         place_of_file(flags.config.as_deref())
+    }
+
+    /// The agents that can be named, each as it is `shown`; one of them may be the default.
+    pub(crate) fn agent_list(
+        &self,
+        default: Option<&str>,
+        shown: fn(AgentInfo, &AgentSpec) -> AgentInfo,
+    ) -> Vec<AgentInfo> {
+        let agents = self.agents.values().map(|spec| {
+            let is_default = Some(&*spec.name) == default;
+            let info = AgentInfo::of(spec, self.source(&spec.name), is_default);
+            shown(info, spec)
+        });
+        agents.collect()
     }
 
     /// Where an agent's name comes from.

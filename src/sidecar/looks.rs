@@ -339,13 +339,7 @@ impl Core {
         shown: fn(AgentInfo, &AgentSpec) -> AgentInfo,
     ) -> Vec<AgentInfo> {
         let default = self.home(conn).default_agent.clone();
-        let config = &self.config;
-        let agents = config.agents.values().map(|spec| {
-            let is_default = Some(&spec.name) == default.as_ref();
-            let info = AgentInfo::of(spec, config.source(&spec.name), is_default);
-            shown(info, spec)
-        });
-        agents.collect()
+        self.config.agent_list(default.as_deref(), shown)
     }
 
     fn stats(&mut self, conn: ConnId) -> StatsResult {

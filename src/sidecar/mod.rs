@@ -45,6 +45,7 @@ pub use config::{Config, Flags, OnLastDisconnect, StoreAt};
 pub use leave::Service;
 pub use life::{Guest, Life, Sidecar};
 pub use logging::Logging;
+pub use opening::{could_open, examine};
 pub use passing::{Without, pass_on};
 pub use porter::{PULSE, Porter, Seat};
 pub use refuse::refuse;

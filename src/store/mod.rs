@@ -15,7 +15,10 @@ use crate::domain::{
 use crate::engine::{DeliveredRun, RunRow, Snapshot, Write};
 
 pub use memory::{Fails, MemoryStore, Plant};
-pub use sqlite::{Durability, Finding, Held, Hold, Holder, Soundness, SqliteStore, inspect};
+pub use sqlite::{
+    Durability, Finding, Held, Hold, Holder, Look, Soundness, SqliteStore, answering, could_open,
+    inspect,
+};
 
 /// Why the store can't serve. Each is a `data.kind` of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

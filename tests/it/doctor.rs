@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, World, list, text};
+use crate::harness::{Finished, HARD_LIMIT, World, list, signal, text};
 
 /// Every file of a folder with its content; what is no file, with nothing.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -108,7 +110,11 @@ fn a_store_is_looked_at_and_left_as_it_is() {
     let checks = ends(&world, &["doctor", "--json"], 0).json();
     let holds = format!("process {} holds it", sidecar.pid());
     assert_eq!(found(&checks, "store", "owner"), ("ok", &*holds));
-    assert!(found(&checks, "store", "database").1.contains("schema"));
+    // Its version may be in the log alone: none is told.
+    let (state, says) = found(&checks, "store", "database");
+    assert_eq!(state, "ok");
+    let in_use = format!("process {} uses it", sidecar.pid());
+    assert!(says.contains(&in_use) && !says.contains("schema"), "{says}");
     let stats = sidecar.ok("stats", json!({}));
     assert_eq!(
         (&stats["role"], &stats["clients"]),
@@ -172,19 +178,34 @@ fn what_is_missing_is_wrong_where_it_was_asked_for() {
         "[agents.mine]\nkind = \"command\"\ncommand = [\"no-such-tool\", \"-p\"]\n\
          [agents.away]\nkind = \"command\"\ncommand = [\"cat\"]\ncwd = \"/no/such/folder\"\n\
          [agents.plain]\nkind = \"command\"\ncommand = [\"/dev/null\"]\n\
+         [agents.folder]\nkind = \"command\"\ncommand = [\"/usr\"]\n\
+         [agents.lost]\nkind = \"command\"\ncommand = [\"lost\"]\n\
+         [agents.goose]\nkind = \"acp\"\ncommand = [\"goose\", \"acp\"]\n\
+         [agents.none]\nkind = \"shell\"\nshell = \"no-such-shell\"\n\
          [agents.dead]\nkind = \"shell\"\nshell = \"false\"\n",
     );
-    path_of(&world, &["sh", "bash", "cat", "false"]);
+    let folder = path_of(&world, &["sh", "bash", "cat", "false"]);
+    script(&folder, "lost", "");
+    fs::write(folder.join("lost"), "#! /no/such/interpreter -x\n").unwrap();
+    script(&folder, "goose", "");
+    fs::write(folder.join("goose"), "#!/usr/bin/env no-such-node\n").unwrap();
     let checks = ends(&world, &["doctor", "--json"], 1).json();
     for (name, says) in [
         ("mine", "`no-such-tool` was not found"),
         ("away", "/no/such/folder"),
-        ("plain", "no `/dev/null`"),
+        ("plain", "/dev/null is no program"),
+        ("folder", "/usr is a directory"),
+        ("lost", "lost is a script for `/no/such/interpreter`"),
+        ("goose", "goose is a script for `no-such-node`"),
+        ("none", "its `shell`"),
         ("dead", "before it was at its prompt"),
     ] {
         let (state, said) = found(&checks, "agent", name);
         assert_eq!(state, "wrong", "{name}");
         assert!(said.contains(says), "{name}: {said}");
+        let installs = said.contains("install it") || said.contains("is not installed");
+        let is_missing = ["mine", "none"].contains(&name);
+        assert_eq!(installs, is_missing, "{name}: {said}");
     }
     assert_eq!(found(&checks, "agent", "codex").0, "note");
     // Two that were named, whatever the others are.
@@ -278,6 +299,85 @@ fn agents_are_listed_with_where_they_come_from_and_whether_they_are_installed() 
         (&opencode["installed"], &opencode["prose"]),
         (&json!(true), &json!(true))
     );
+}
+
+/// The user's configuration from here on.
+fn configure(world: &World, toml: &str) {
+    fs::create_dir_all(world.path("config/turnlane")).unwrap();
+    fs::write(world.path("config/turnlane/turnlane.toml"), toml).unwrap();
+}
+
+#[test]
+fn an_agent_that_whoever_holds_the_store_does_not_have_is_not_called_ok() {
+    let world = World::configured("[agents.other]\nkind = \"command\"\ncommand = [\"cat\"]\n");
+    let mut sidecar = world.start();
+    sidecar.open("s", "sh");
+    let run = sidecar.prompt("s", "echo hi");
+    sidecar.ended(&run, "completed");
+    configure(
+        &world,
+        "[agents.mine]\nkind = \"command\"\ncommand = [\"cat\"]\n\
+         [agents.other]\nkind = \"command\"\ncommand = [\"sh\", \"-c\", \"cat\"]\n",
+    );
+    let checks = ends(&world, &["doctor", "--json"], 0).json();
+    let pid = sidecar.pid();
+    for (name, says) in [
+        (
+            "mine",
+            format!("process {pid}, which holds the store, does not know it"),
+        ),
+        (
+            "other",
+            format!("process {pid}, which holds the store, has another `other` (cat)"),
+        ),
+    ] {
+        let (state, said) = found(&checks, "agent", name);
+        assert_eq!(state, "note", "{name}: {said}");
+        assert!(
+            said.contains(&says) && said.contains("`turnlane stop`"),
+            "{name}: {said}"
+        );
+    }
+    assert_eq!(found(&checks, "agent", "sh").0, "ok");
+    // Also where no store was asked for.
+    let checks = ends(&world, &["doctor", "--json", "mine"], 0).json();
+    assert_eq!(found(&checks, "agent", "mine").0, "note");
+    let stats = sidecar.ok("stats", json!({}));
+    assert_eq!(stats["role"], "owner");
+    sidecar.leave();
+    let checks = ends(&world, &["doctor", "--json", "mine"], 0).json();
+    assert_eq!(found(&checks, "agent", "mine").0, "ok");
+}
+
+#[test]
+fn ended_by_a_signal_it_leaves_nothing_behind() {
+    for number in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let world = World::new();
+        let gate = world.path("gate");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &gate,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let begun = format!("echo begun >{}; exec sleep 1000", gate.display());
+        configure(
+            &world,
+            &format!("[agents.mute]\nkind = \"acp\"\ncommand = [\"sh\", \"-c\", {begun:?}]\n"),
+        );
+        let child = world.turnlane(&["doctor", "mute"]).spawn().unwrap();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || tell.send(fs::read_to_string(gate)));
+        assert_eq!(told.recv_timeout(HARD_LIMIT).unwrap().unwrap(), "begun\n");
+        assert_eq!(files(&world.path("tmp")).len(), 1);
+        signal(child.id(), number);
+        let ended = Finished::of(child, b"");
+        assert_eq!(ended.status.signal(), Some(number.as_raw()), "{ended:?}");
+        assert!(files(&world.path("tmp")).is_empty(), "{number:?}");
+        world.wait_empty();
+    }
 }
 
 #[test]

@@ -50,6 +50,7 @@ mod storm;
 mod takeover;
 mod terminals;
 mod undue;
+mod unsound;
 mod upheaval;
 mod wakes;
 mod waking;

@@ -3,7 +3,7 @@
 //! Each guard holds it shared, from before it starts anything until it ends. Whoever gets it exclusively has seen the last
 //! of them; and a guard that comes late finds that its owner is gone before it may start anything.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -20,13 +20,25 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Opens the lock's file, which is close-on-exec, and makes it if there is none.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    as_guards_do().create(true).truncate(false).open(path)
+}
+
+/// Whether there is one; none is made.
+///
+/// # Errors
+/// When there is something that guards can't open.
+pub(super) fn is_there(path: &Path) -> io::Result<bool> {
+    match as_guards_do().open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn as_guards_do() -> OpenOptions {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    options
 }
 
 /// Takes the lock as one of many, or fails if a new life has it.

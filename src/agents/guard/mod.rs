@@ -88,7 +88,7 @@ impl Guards {
         become_reaper()?;
         let lock = store.map(|store| store.join(LOCK_FILE));
         if let Some(lock) = &lock {
-            lock::open(lock)?;
+            lock::open(lock).map_err(|error| unlocked(lock, &error))?;
         }
         Ok(Self {
             program: program.into(),
@@ -142,6 +142,21 @@ pub fn left_of(store: &Path) -> Vec<u32> {
     left.sort_unstable();
     left.dedup();
     left
+}
+
+/// Whether a life has ever served a store: its guards have left their lock. Nothing is made.
+///
+/// # Errors
+/// When [`Guards::new`] could not use what is there.
+pub fn guarded_before(store: &Path) -> io::Result<bool> {
+    let lock = store.join(LOCK_FILE);
+    lock::is_there(&lock).map_err(|error| unlocked(&lock, &error))
+}
+
+fn unlocked(lock: &Path, error: &io::Error) -> io::Error {
+    let lock = lock.display();
+    let why = format!("can't open {lock}: {error}; make it possible, or use another --store");
+    io::Error::new(error.kind(), why)
 }
 
 /// The running program, also when its file has been replaced meanwhile.

@@ -1,11 +1,16 @@
 //! Where an agent's program is, as the system would find it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
 use crate::domain::AgentSpec;
+
+/// Bytes of a script's first line that the system reads.
+const LINE_BYTES: usize = 256;
 
 /// Why there is no program to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub(super) enum Missing {
     NotFound,
     /// There is this file, and it may not be executed.
     NotExecutable(PathBuf),
+    /// This is there, and is not a file.
+    NoFile(PathBuf),
 }
 
 /// The PATH of this process.
@@ -56,13 +63,48 @@ pub(super) fn find(program: &str, path: &OsStr, here: &Path) -> Result<PathBuf, 
             .collect()
     };
     let mut refused = None;
-    for file in candidates.into_iter().filter(|file| file.is_file()) {
+    for file in candidates {
+        if !file.is_file() {
+            // Of what has such a name in PATH nobody has said that it is the program.
+            if program.contains('/') && file.exists() {
+                return Err(Missing::NoFile(file));
+            }
+            continue;
+        }
         if access(&file, Access::EXEC_OK).is_ok() {
             return Ok(file);
         }
         refused.get_or_insert(file);
     }
     Err(refused.map_or(Missing::NotFound, Missing::NotExecutable))
+}
+
+/// The program that a script of this agent's needs and that can't be started: the one that its first line names, or the one that `env`
+/// is to look for there. `None` of what is no script.
+pub(super) fn missing_interpreter(spec: &AgentSpec, script: &Path) -> Option<String> {
+    let mut line = Vec::with_capacity(LINE_BYTES);
+    let file = File::open(script).ok()?;
+    file.take(LINE_BYTES as u64).read_to_end(&mut line).ok()?;
+    let line = line
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    let line = String::from_utf8_lossy(line);
+    // The system ends a word at these only: a carriage return belongs to the name.
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    let interpreter = words.next()?;
+    let can_not_start = |program: &str| find_for(spec, program).is_err();
+    // A name without a slash is looked for in the current directory, not in PATH.
+    let path = directory(spec).join(interpreter);
+    if can_not_start(&path.to_string_lossy()) {
+        return Some(interpreter.to_owned());
+    }
+    if path.file_name() != Some(OsStr::new("env")) {
+        return None;
+    }
+    let program = words.find(|word| *word != "-S")?;
+    let is_program = !program.starts_with('-') && !program.contains('=');
+    (is_program && can_not_start(program)).then(|| program.to_owned())
 }
 
 #[cfg(test)]
@@ -97,6 +139,10 @@ mod tests {
         );
         assert_eq!(find("tool", &path(&["none"])), Err(Missing::NotFound));
         assert_eq!(find("folder", &path(&["one"])), Err(Missing::NotFound));
+        assert_eq!(
+            find("./one/folder", OsStr::new("")),
+            Err(Missing::NoFile(folder.path().join("./one/folder")))
+        );
         assert_eq!(
             find("./here", OsStr::new("")),
             Ok(folder.path().join("./here"))

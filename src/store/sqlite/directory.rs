@@ -5,13 +5,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::store::StoreError;
 
 /// The database's file in the directory.
 pub(super) const DATABASE: &str = "turnlane.db";
+/// What SQLite keeps beside it: its log, and what it writes before there is one. They are read with it, and made by SQLite alone.
+pub(super) const BESIDE: [&str; 2] = ["turnlane.db-wal", "turnlane.db-journal"];
 
 /// A checked directory.
 #[derive(Debug)]
@@ -35,6 +37,24 @@ impl Directory {
         Ok(Self { path, opened })
     }
 
+    /// The same of a directory that is there, as it is: nothing is changed, and what of its mode the start changes is told.
+    ///
+    /// # Errors
+    /// What a start would find wrong with it.
+    pub(super) fn look(path: &Path) -> Result<(Self, Mode), StoreError> {
+        let path = path
+            .canonicalize()
+            .map_err(|error| failed("open the directory", path, &error))?;
+        let (opened, mode) = look_into(&path)?;
+        match fs::access(&path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => {}
+            // A start takes that right.
+            Err(Errno::ACCESS) if !mode.contains(Mode::RWXU) => {}
+            Err(error) => return Err(failed("write in", &path, &error.into())),
+        }
+        Ok((Self { path, opened }, mode))
+    }
+
     /// Where it is, absolute and without symbolic links.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -51,10 +71,27 @@ impl Directory {
     /// Its database, an empty file at first.
     ///
     /// # Errors
-    /// When there is none and it can't be made, or it is not ours alone.
+    /// When there is none and it can't be made, or it, or what lies beside it, is not ours alone.
     pub(super) fn database(&self) -> Result<PathBuf, StoreError> {
         self.file(DATABASE)?;
+        self.look_at(&BESIDE)?;
         Ok(self.path.join(DATABASE))
+    }
+
+    /// Looks at files in it, as [`file`](Self::file) opens them, without making or changing any.
+    ///
+    /// # Errors
+    /// When one is there and a start can't use it.
+    pub(super) fn look_at(&self, names: &[&str]) -> Result<(), StoreError> {
+        for name in names {
+            let path = self.path.join(name);
+            match open_in(&self.opened, name, OFlags::empty()) {
+                Ok(file) => drop(check_file(&file, &path)?),
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(failed("open", &path, &error.into())),
+            }
+        }
+        Ok(())
     }
 
     /// Opens or makes a file in it that only we can read, never through a symbolic link.
@@ -166,7 +203,7 @@ pub(super) fn look_into(path: &Path) -> Result<(OwnedFd, Mode), StoreError> {
             path.display()
         )));
     }
-    refuse_network(&opened, path)?;
+    refuse_network(path)?;
     Ok((opened, mode))
 }
 
@@ -181,8 +218,8 @@ fn tighten(file: impl AsFd, mode: Mode, to: Mode, path: &Path) -> Result<(), Sto
 
 /// Locks and shared memory do not hold over a network: two machines could own one store.
 #[cfg(target_os = "linux")]
-fn refuse_network(directory: &OwnedFd, path: &Path) -> Result<(), StoreError> {
-    let disk = fs::fstatfs(directory).map_err(|error| failed("look at", path, &error.into()))?;
+fn refuse_network(path: &Path) -> Result<(), StoreError> {
+    let disk = fs::statfs(path).map_err(|error| failed("look at", path, &error.into()))?;
     // The kernel's numbers have 32 bits; the field's type differs between machines.
     let magic = u32::try_from(i128::from(disk.f_type) & 0xffff_ffff).unwrap_or_default();
     match network(magic) {
@@ -195,7 +232,7 @@ fn refuse_network(directory: &OwnedFd, path: &Path) -> Result<(), StoreError> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn refuse_network(_directory: &OwnedFd, _path: &Path) -> Result<(), StoreError> {
+fn refuse_network(_path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
@@ -212,20 +249,49 @@ fn network(magic: u32) -> Option<&'static str> {
     }
 }
 
+/// Opens a file in a directory to read and write it, never through a symbolic link.
+fn open_in(directory: &OwnedFd, name: &str, more: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | more;
+    fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR)
+}
+
+/// That an opened file is one, and ours; its mode.
+fn check_file(file: &OwnedFd, path: &Path) -> Result<Mode, StoreError> {
+    let facts = facts(file, path)?;
+    ours(&facts, path)?;
+    if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile {
+        return Err(not_a_file(path));
+    }
+    Ok(Mode::from_raw_mode(facts.st_mode))
+}
+
 fn private_file(directory: &OwnedFd, within: &Path, name: &str) -> Result<OwnedFd, StoreError> {
     let path = within.join(name);
-    let flags =
-        OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mode = Mode::RUSR | Mode::WUSR;
-    let file = fs::openat(directory, name, flags, mode)
+    let file = open_in(directory, name, OFlags::CREATE)
         .map_err(|error| failed("open", &path, &error.into()))?;
-    let facts = facts(&file, &path)?;
-    ours(&facts, &path)?;
-    if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile {
-        return Err(not_a_file(&path));
-    }
-    tighten(&file, Mode::from_raw_mode(facts.st_mode), mode, &path)?;
+    let mode = check_file(&file, &path)?;
+    tighten(&file, mode, Mode::RUSR | Mode::WUSR, &path)?;
     Ok(file)
+}
+
+/// Whether a directory that is not there could be made, and be a store's.
+///
+/// # Errors
+/// Why not.
+pub(super) fn could_make(path: &Path) -> Result<PathBuf, StoreError> {
+    let above = path.ancestors().skip(1);
+    let above = above.filter(|above| !above.as_os_str().is_empty());
+    let above = above
+        .map(Path::to_path_buf)
+        .find(|above| above.symlink_metadata().is_ok())
+        .unwrap_or_else(|| "/".into());
+    let failed = |error: std::io::Error| failed("make a store below", &above, &error);
+    if !above.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(Errno::NOTDIR.into()));
+    }
+    fs::access(&above, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| failed(error.into()))?;
+    refuse_network(&above)?;
+    Ok(above)
 }
 
 #[cfg(test)]

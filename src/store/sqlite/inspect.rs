@@ -1,28 +1,17 @@
 //! Whether a store is sound, found out without changing anything in it, making anything there, or keeping anybody out.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::io::ErrorKind;
+use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{Access, FileType, Mode};
-use rustix::io::Errno;
+use rustix::fs::{Access, Mode};
 
-use super::directory::{DATABASE, failed, look_into, not_a_file, ours};
-use super::errors::{Got, Problem};
+use super::directory::{BESIDE, DATABASE, Directory, could_make, failed};
 use super::hold::LOCK;
-use super::{Holder, process, schema};
+use super::{Holder, content, process};
 use crate::store::StoreError;
 
 /// Free bytes below which the next runs may find the disk full.
 const LITTLE: u64 = 64 << 20;
-/// Bytes of a database's header.
-const HEADER: usize = 100;
-/// What a database begins with.
-const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// How something was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +27,7 @@ pub enum Soundness {
 /// Something that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about: `directory`, `owner`, `database` or `disk`.
+    /// What it is about: `directory`, `owner`, `database`, `disk` or `leftovers`.
     pub about: &'static str,
     /// How that was found.
     pub state: Soundness,
@@ -61,9 +50,18 @@ impl Finding {
     }
 }
 
+/// What whoever looks at a store brings along.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// Whether something in it tells that a life has served it: its database is made before that.
+    pub served: bool,
+    /// A private directory for copies, if there is one.
+    pub scratch: Option<&'a Path>,
+}
+
 /// Looks at the store in a directory. Reads the whole database, where nobody holds it: seconds for a large one. A log that a process
-/// left which was killed is read with it, in a private copy in the directory for temporary files.
-pub fn inspect(path: &Path) -> Vec<Finding> {
+/// left which was killed is read with it, in a private copy; so is what a start would change.
+pub fn inspect(path: &Path, look: Look<'_>) -> Vec<Finding> {
     match path.symlink_metadata() {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return absent(path),
@@ -72,87 +70,82 @@ pub fn inspect(path: &Path) -> Vec<Finding> {
             return vec![Finding::of("directory", Err(why))];
         }
     }
-    let there = match path.canonicalize() {
-        Ok(there) => there,
-        Err(error) => {
-            return vec![Finding::of(
-                "directory",
-                Err(failed("open the directory", path, &error)),
-            )];
-        }
+    // In one that can't be a store's nothing is opened.
+    let (directory, mode) = match Directory::look(path) {
+        Ok(found) => found,
+        Err(error) => return vec![Finding::of("directory", Err(error))],
     };
-    let mut found = vec![Finding::of("directory", directory_of(&there))];
-    // In one that is not ours nothing is opened.
-    if found[0].state == Soundness::Wrong {
+    let there = directory.path();
+    let mut found = vec![directory_of(there, mode)];
+    if rustix::fs::access(there, Access::EXEC_OK).is_err() {
+        let says = "can't be looked at before its mode is changed".to_owned();
+        found.push(Finding::new("database", Soundness::Note, says));
         return found;
     }
-    let owner = owner(&there);
+    let owner = directory.look_at(&[LOCK]).and_then(|()| owner(there));
     let holder = owner.as_ref().ok().and_then(|(_, holder)| holder.clone());
     found.push(Finding::of("owner", owner.map(|(told, _)| told)));
-    found.push(Finding::of("database", database(&there, holder.as_ref())));
-    found.push(disk(&there));
+    found.push(Finding::of("database", database(&directory, holder, look)));
+    found.push(disk(there));
     found
+}
+
+/// Whether a start could have the store in a directory, as far as that can be told in a moment: not all of its content is read.
+/// `false` where it was not looked into: nobody has made it, somebody holds it, or its mode has to be changed first.
+///
+/// # Errors
+/// Why a start could not.
+pub fn could_open(path: &Path) -> Result<bool, StoreError> {
+    if let Err(error) = path.symlink_metadata()
+        && error.kind() == ErrorKind::NotFound
+    {
+        return could_make(path).map(|_| false);
+    }
+    let (directory, _) = Directory::look(path)?;
+    if rustix::fs::access(directory.path(), Access::EXEC_OK).is_err() {
+        return Ok(false);
+    }
+    directory.look_at(&[LOCK])?;
+    if owner(directory.path())?.1.is_some() {
+        return Ok(false);
+    }
+    directory.look_at(&[DATABASE])?;
+    directory.look_at(&BESIDE)?;
+    content::first_look(directory.path())?;
+    Ok(true)
+}
+
+/// Who holds the store in a directory, if that one could be asked something.
+pub fn answering(path: &Path) -> Option<Holder> {
+    let ((state, _), holder) = owner(path).ok()?;
+    holder.filter(|holder| state == Soundness::Sound && holder.socket.is_some())
 }
 
 /// A store that nobody has made yet is one that can be made.
 fn absent(path: &Path) -> Vec<Finding> {
-    let above = path.ancestors().skip(1).find(|above| above.exists());
-    let above = above.unwrap_or(Path::new("/"));
-    let told = match writable(above) {
-        Ok(()) => Finding::new(
-            "directory",
-            Soundness::Note,
-            format!(
-                "{}: there is none yet; whoever needs it makes it",
-                path.display()
-            ),
-        ),
-        Err(error) => Finding::of(
-            "directory",
-            Err(failed("make a store below", above, &error)),
-        ),
+    let above = match could_make(path) {
+        Ok(above) => above,
+        Err(error) => return vec![Finding::of("directory", Err(error))],
     };
-    vec![told, disk(above)]
+    let shown = path.display();
+    let says = format!("{shown}: there is none yet; whoever needs it makes it");
+    let told = Finding::new("directory", Soundness::Note, says);
+    vec![told, disk(&above)]
 }
 
-fn writable(directory: &Path) -> Result<(), std::io::Error> {
-    Ok(rustix::fs::access(
-        directory,
-        Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
-    )?)
-}
-
-/// The directory itself, and the files in it that must be ours alone.
-fn directory_of(path: &Path) -> Result<(Soundness, String), StoreError> {
-    let (_, mode) = look_into(path)?;
-    writable(path).map_err(|error| failed("write in", path, &error))?;
-    for name in [DATABASE, LOCK] {
-        look_at(&path.join(name))?;
-    }
-    let mode = mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
-    if mode != Mode::RWXU {
-        let bits = mode.as_raw_mode();
-        return Ok((
-            Soundness::Note,
-            format!(
-                "{}: others can look into it (mode {bits:o}); the next start closes it",
-                path.display()
-            ),
-        ));
-    }
-    Ok((Soundness::Sound, path.display().to_string()))
-}
-
-/// A file that must be ours, if it is there.
-fn look_at(file: &Path) -> Result<(), StoreError> {
-    match rustix::fs::lstat(file) {
-        Ok(facts) if FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile => {
-            ours(&facts, file)
-        }
-        Ok(_) => Err(not_a_file(file)),
-        Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(failed("look at", file, &error.into())),
-    }
+/// The directory itself, in which a start changes nothing but its mode.
+fn directory_of(path: &Path, mode: Mode) -> Finding {
+    let shown = path.display();
+    let others = mode & (Mode::RWXG | Mode::RWXO);
+    let bits = (mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO)).as_raw_mode();
+    let says = if !others.is_empty() {
+        format!("{shown}: others can look into it (mode {bits:o}); the next start closes it")
+    } else if !mode.contains(Mode::RWXU) {
+        format!("{shown}: its mode is {bits:o}, and the next start makes it 700")
+    } else {
+        return Finding::new("directory", Soundness::Sound, shown.to_string());
+    };
+    Finding::new("directory", Soundness::Note, says)
 }
 
 /// Who holds it, if anybody does, and how that one is.
@@ -187,135 +180,20 @@ fn owner(path: &Path) -> Result<Owner, StoreError> {
     Ok((told, Some(holder)))
 }
 
-/// What tells whether anybody has written meanwhile.
-type Stamp = Vec<Option<(u64, Option<SystemTime>, u64)>>;
-
-fn stamp(files: &[PathBuf]) -> Stamp {
-    let facts = files.iter().map(|file| file.metadata().ok());
-    facts
-        .map(|facts| facts.map(|it| (it.len(), it.modified().ok(), it.ino())))
-        .collect()
-}
-
-fn database(path: &Path, holder: Option<&Holder>) -> Result<(Soundness, String), StoreError> {
-    let place = path.join(DATABASE);
-    let log = path.join(format!("{DATABASE}-wal"));
-    if !place.exists() {
-        return Ok((Soundness::Note, "there is none yet".to_owned()));
-    }
-    let files = [place, log];
-    let sizes = files.iter().filter_map(|file| file.metadata().ok());
-    let size = size(sizes.map(|it| it.len()).sum());
+/// Its database: what a start needs of its files, and what is in them.
+fn database(
+    directory: &Directory,
+    holder: Option<Holder>,
+    look: Look<'_>,
+) -> Result<(Soundness, String), StoreError> {
+    // Whoever comes while somebody holds it opens none of them.
     if let Some(Holder { pid, .. }) = holder {
-        let version = header(&files[0])?;
-        let version = version.map_or(String::new(), |version| format!(", schema {version}"));
-        let says =
-            format!("{size}{version}; process {pid} uses it, so its content is not looked at");
-        return Ok((Soundness::Sound, says));
+        return Ok(content::in_use(directory.path(), pid));
     }
-    let before = stamp(&files);
-    let found = content(&files);
-    if stamp(&files) != before || owner(path)?.1.is_some() {
-        let says = format!("{size}; somebody has begun to use it: its content is not judged");
-        return Ok((Soundness::Note, says));
-    }
-    match found {
-        Ok(found) => {
-            let version = found.map_err(|problem| problem.at(&files[0]))?;
-            Ok((Soundness::Sound, format!("{size}, {}", told(version))))
-        }
-        Err(error) => {
-            let says = format!("{size}; not looked into, since it can't be copied: {error}");
-            Ok((Soundness::Note, says))
-        }
-    }
-}
-
-/// The version of a database and its log in which nothing is damaged, while nobody uses them.
-fn content(files: &[PathBuf; 2]) -> std::io::Result<Got<i64>> {
-    let [place, log] = files;
-    if log.metadata().is_ok_and(|log| log.len() > 0) {
-        in_copy(files)
-    } else {
-        Ok(as_it_is(place))
-    }
-}
-
-fn told(version: i64) -> String {
-    match version {
-        0 => "new and empty".to_owned(),
-        version if version < schema::known() => format!(
-            "schema {version}, which the next start makes {}; nothing is damaged",
-            schema::known()
-        ),
-        version => format!("schema {version}; nothing is damaged"),
-    }
-}
-
-/// The version that the header of a database says; what is still in its log is not seen.
-fn header(place: &Path) -> Result<Option<u32>, StoreError> {
-    let mut bytes = Vec::with_capacity(HEADER);
-    File::open(place)
-        .and_then(|file| file.take(HEADER as u64).read_to_end(&mut bytes))
-        .map_err(|error| failed("read", place, &error))?;
-    if bytes.len() < HEADER {
-        return Ok(None);
-    }
-    if !bytes.starts_with(MAGIC) {
-        let why = "this is not a database of turnlane";
-        return Err(Problem::damaged(why).at(place));
-    }
-    let version: Option<[u8; 4]> = bytes.get(60..64).and_then(|four| four.try_into().ok());
-    Ok(version.map(u32::from_be_bytes))
-}
-
-/// Reads a database that nobody uses and that has no log, without a lock and without a file beside it.
-fn as_it_is(place: &Path) -> Got<i64> {
-    let mut uri = String::from("file:");
-    for byte in place.as_os_str().as_bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                uri.push(char::from(*byte));
-            }
-            other => uri.push_str(&format!("%{other:02X}")),
-        }
-    }
-    uri.push_str("?mode=ro&immutable=1");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    check(&Connection::open_with_flags(uri, flags)?)
-}
-
-/// Reads a database together with the log that somebody left who was killed: folding the log in changes files, so these are copies.
-fn in_copy(files: &[PathBuf]) -> std::io::Result<Got<i64>> {
-    let folder = tempfile::Builder::new().prefix("turnlane-").tempdir()?;
-    for file in files {
-        let name = file.file_name().unwrap_or_default();
-        std::fs::copy(file, folder.path().join(name))?;
-    }
-    let copy = folder.path().join(DATABASE);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(copy, flags)
-        .map_err(Problem::from)
-        .and_then(|db| check(&db)))
-}
-
-/// The version of a database in which nothing is damaged.
-fn check(db: &Connection) -> Got<i64> {
-    let version = schema::recognize(db)?;
-    undamaged(db, "integrity_check")?;
-    Ok(version)
-}
-
-/// Reads a whole database with one of SQLite's own checks, and tells what it finds first.
-pub(super) fn undamaged(db: &Connection, check: &str) -> Got<()> {
-    let sql = format!("PRAGMA {check}(1)");
-    let verdict: String = db.query_row(&sql, [], |row| row.get(0))?;
-    match verdict.as_str() {
-        "ok" => Ok(()),
-        found => Err(Problem::damaged(found)),
-    }
+    directory.look_at(&[DATABASE])?;
+    directory.look_at(&BESIDE)?;
+    let begun = || owner(directory.path()).is_ok_and(|(_, holder)| holder.is_some());
+    content::read(directory.path(), look, begun)
 }
 
 fn disk(path: &Path) -> Finding {
@@ -335,7 +213,7 @@ fn disk(path: &Path) -> Finding {
 }
 
 /// Bytes, in the unit that a person would choose.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     match units.into_iter().find(|(shift, _)| bytes >> shift >= 1) {
         Some((shift, unit)) => {

@@ -1,5 +1,6 @@
 //! The store on disk: SQLite with a write-ahead log, in a directory of its own that one process holds.
 
+mod content;
 mod directory;
 mod errors;
 mod hold;
@@ -28,7 +29,7 @@ use errors::{Got, Problem};
 
 pub use hold::{Held, Hold};
 pub use holder::Holder;
-pub use inspect::{Finding, Soundness, inspect};
+pub use inspect::{Finding, Look, Soundness, answering, could_open, inspect};
 pub use schema::Durability;
 
 /// A store in SQLite.
@@ -114,7 +115,7 @@ impl SqliteStore {
     /// # Errors
     /// `Corrupt` with what was found first.
     pub fn check(&self) -> Result<(), StoreError> {
-        self.read(|db| inspect::undamaged(db, "quick_check"))
+        self.read(|db| content::undamaged(db, "quick_check"))
     }
 
     fn read<T>(&self, ask: impl FnOnce(&Connection) -> Got<T>) -> Result<T, StoreError> {

@@ -1,5 +1,7 @@
 //! The tables, and how an older database becomes a newer one.
 
+use std::collections::BTreeSet;
+
 use rusqlite::Connection;
 
 use super::errors::{Got, Problem};
@@ -78,6 +80,37 @@ pub(super) fn recognize(db: &Connection) -> Got<i64> {
         }),
         _ => Err(Problem::damaged("this is not a database of turnlane")),
     }
+}
+
+/// That a database of this version has all that belongs to it. Changes nothing.
+///
+/// # Errors
+/// What is missing first, by name.
+pub(super) fn complete(db: &Connection, version: i64) -> Got<()> {
+    let whole = Connection::open_in_memory()?;
+    let steps = usize::try_from(version).unwrap_or_default();
+    for sql in MIGRATIONS.iter().take(steps) {
+        whole.execute_batch(sql)?;
+    }
+    let there = things(db)?;
+    let missing = things(&whole)?;
+    let missing = missing.into_iter().filter(|it| !there.contains(it));
+    // With a table its indices go: it is the one to be named.
+    match missing.min_by_key(|it| it.starts_with("index")) {
+        None => Ok(()),
+        Some(missing) => Err(Problem::damaged(format!("it has no {missing}"))),
+    }
+}
+
+/// The tables, their columns and the indices of a database, as they are named in messages.
+fn things(db: &Connection) -> Got<BTreeSet<String>> {
+    let sql = "SELECT type || ' `' || name || '`' FROM sqlite_schema WHERE sql IS NOT NULL
+        UNION ALL
+        SELECT 'table `' || it.name || '` with a column `' || has.name || '`'
+        FROM sqlite_schema AS it, pragma_table_info(it.name) AS has WHERE it.type = 'table'";
+    let mut statement = db.prepare(sql)?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The newest version.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Check;
 use crate::agents::{self, Guards, Setup};
-use crate::cli::operator::programs::{Missing, directory, find_for, here};
+use crate::cli::operator::programs::{Missing, directory, find_for, here, missing_interpreter};
 use crate::domain::{AgentKind, AgentSource, AgentSpec, Preset, SessionId};
 use crate::protocol::Word as _;
 use crate::sidecar::Config;
@@ -19,13 +19,13 @@ use crate::store::Soundness;
 const VERSION: Duration = Duration::from_secs(10);
 
 /// Looks at agents, all at once, and tells of them in their order. One that is `needed` must be there; another may be missing, if it is only
-/// known and not configured.
+/// known and not configured. What they need of files is made in `private`.
 pub(super) async fn check(
     agents: &[&AgentSpec],
     config: &Config,
     needed: impl Fn(&str) -> bool,
+    private: Result<&Path, &str>,
 ) -> Vec<Check> {
-    let private = tempfile::Builder::new().prefix("turnlane-").tempdir();
     let started = private.map_err(|error| format!("no private directory can be made: {error}"));
     let started = started.and_then(|private| match Guards::new(None) {
         Ok(guards) => Ok((private, guards)),
@@ -43,7 +43,7 @@ pub(super) async fn check(
     let looks = agents.iter().map(|spec| {
         let source = config.source(&spec.name);
         let must = needed(&spec.name) || source != AgentSource::Preset;
-        let setup = setup(spec, &guards, &env, private.path());
+        let setup = setup(spec, &guards, &env, private);
         let mut check = Check::new("agent", Some(&spec.name), Soundness::Sound, "");
         check.facts.insert("kind".into(), json!(spec.kind.word()));
         check.facts.insert("source".into(), json!(source.word()));
@@ -97,8 +97,16 @@ async fn look(setup: Setup, check: Check, must: bool) -> Check {
     }
     let path = match find_for(&spec, program) {
         Ok(path) => path,
-        Err(missing) => return not_there(check, program, &missing, must),
+        Err(missing) => return not_there(check, &spec, &missing, must),
     };
+    if let Some(interpreter) = missing_interpreter(&spec, &path) {
+        let says = format!(
+            "{} is a script for `{}`, which can't be started: install that, or mend its first line",
+            path.display(),
+            interpreter.escape_debug()
+        );
+        return told(check, Soundness::Wrong, says);
+    }
     let mut check = check;
     check
         .facts
@@ -143,8 +151,14 @@ fn found(check: &mut Check, path: &Path, version: Option<String>) -> String {
 }
 
 /// A program that can't be started, and how it is had.
-fn not_there(check: Check, program: &str, missing: &Missing, must: bool) -> Check {
+fn not_there(check: Check, spec: &AgentSpec, missing: &Missing, must: bool) -> Check {
+    let program = spec.command.first().map_or("", String::as_str);
     let preset = Preset::of_program(program);
+    // What the configuration calls it.
+    let word = match spec.kind {
+        AgentKind::Shell => "shell",
+        AgentKind::Acp | AgentKind::Command | AgentKind::Script => "command",
+    };
     let says = match (missing, preset) {
         (Missing::NotExecutable(file), _) => {
             let says = format!(
@@ -153,15 +167,23 @@ fn not_there(check: Check, program: &str, missing: &Missing, must: bool) -> Chec
             );
             return told(check, Soundness::Wrong, says);
         }
+        (Missing::NoFile(there), _) => {
+            let what = match there.is_dir() {
+                true => "a directory, not a program",
+                false => "no program",
+            };
+            let says = format!("{} is {what}: check its `{word}`", there.display());
+            return told(check, Soundness::Wrong, says);
+        }
         (Missing::NotFound, Some(preset)) => format!(
             "`{program}` is not installed: {}; then {}",
             preset.install, preset.login
         ),
         (Missing::NotFound, None) if program.contains('/') => {
-            format!("there is no `{program}`: check its `command`")
+            format!("there is no `{program}`: check its `{word}`")
         }
         (Missing::NotFound, None) => {
-            format!("`{program}` was not found: install it, or check its `command` and your PATH")
+            format!("`{program}` was not found: install it, or check its `{word}` and your PATH")
         }
     };
     let state = if must {

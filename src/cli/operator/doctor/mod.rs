@@ -2,21 +2,31 @@
 //! made, opened or held for it.
 
 mod agents;
+mod owner;
+mod signals;
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 
 use super::args::Doctor;
 use super::show::{CHECKS, Printer};
-use crate::agents::left_of;
 use crate::cli::args::Common;
 use crate::cli::{REFUSED, ours, runtime, unprinted, usage};
 use crate::domain::AgentSpec;
-use crate::sidecar::{Config, Flags, StoreAt};
-use crate::store::{Holder, Soundness, inspect};
+use crate::sidecar::{self, Config, Flags, StoreAt};
+use crate::store::Soundness;
+
+/// How long what is under way when a signal comes may take to end.
+const STOP: Duration = Duration::from_secs(1);
+/// How often what is being written to is removed again, and how long between.
+const REMOVALS: u32 = 50;
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Something that was looked at.
 struct Check {
@@ -82,30 +92,101 @@ pub(in crate::cli) fn examine(common: &Common, asked: &Doctor) -> ExitCode {
             known.join(", ")
         ));
     }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return ours(&error),
+    };
+    let inside = runtime.enter();
+    let mut signal = match signals::first() {
+        Ok(signal) => Box::pin(signal),
+        Err(error) => return ours(&error),
+    };
+    drop(inside);
+    let scratch = tempfile::Builder::new().prefix("turnlane-").tempdir();
+    let looked = runtime.block_on(async {
+        tokio::select! {
+            signal = &mut signal => Err(signal),
+            found = look(&config, asked, scratch.as_ref()) => Ok(found),
+        }
+    });
+    match looked {
+        Ok(found) => checks.extend(found),
+        Err(signal) => {
+            // What still runs would go on writing there.
+            runtime.shutdown_timeout(STOP);
+            remove(scratch);
+            return signals::obey(signal);
+        }
+    }
+    remove(scratch);
+    // From here on there is nothing to be left behind.
+    runtime.spawn(async { signals::obey(signal.await) });
+    let records: Vec<Value> = checks.iter().map(Check::to_json).collect();
+    if let Err(error) = Printer::uncut(asked.shown.json).rows(&records, CHECKS) {
+        return unprinted(&error, REFUSED);
+    }
+    runtime.shutdown_background();
+    if checks.iter().any(|check| check.state == Soundness::Wrong) {
+        return ExitCode::from(REFUSED);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Looks at all that was asked for. What has to be written for it is written to `scratch`.
+async fn look(
+    config: &Config,
+    asked: &Doctor,
+    scratch: Result<&TempDir, &std::io::Error>,
+) -> Vec<Check> {
+    let mut checks = Vec::new();
     if asked.agents.is_empty() {
-        checks.extend(store(&config.store));
+        let scratch = scratch.ok().map(|scratch| scratch.path().to_owned());
+        let at = config.store.clone();
+        let looking = tokio::task::spawn_blocking(move || store(&at, scratch.as_deref()));
+        match looking.await {
+            Ok(found) => checks.extend(found),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
     }
     let is_named = |name: &str| asked.agents.iter().any(|named| named == name);
     let chosen: Vec<&AgentSpec> = (config.agents.values())
         .filter(|spec| asked.agents.is_empty() || is_named(&spec.name))
         .collect();
-    match runtime() {
-        Ok(runtime) => {
-            let is_default = |name: &str| config.default_agent.as_deref() == Some(name);
-            let needed = |name: &str| is_named(name) || is_default(name);
-            checks.extend(runtime.block_on(agents::check(&chosen, &config, needed)));
-            runtime.shutdown_background();
+    let is_default = |name: &str| config.default_agent.as_deref() == Some(name);
+    let needed = |name: &str| is_named(name) || is_default(name);
+    let why = scratch.map_err(ToString::to_string);
+    let private = match &why {
+        Ok(scratch) => Ok(scratch.path()),
+        Err(why) => Err(&**why),
+    };
+    let checked = agents::check(&chosen, config, needed, private);
+    let (known, mut found) = tokio::join!(owner::ask(config), checked);
+    match known {
+        Ok(None) => {}
+        Ok(Some(known)) => {
+            for (check, spec) in found.iter_mut().zip(&chosen) {
+                known.correct(check, spec, config);
+            }
         }
-        Err(error) => return ours(&error),
+        Err(why) => checks.push(Check::new("store", Some("agents"), Soundness::Note, why)),
     }
-    let records: Vec<Value> = checks.iter().map(Check::to_json).collect();
-    if let Err(error) = Printer::uncut(asked.shown.json).rows(&records, CHECKS) {
-        return unprinted(&error, REFUSED);
+    checks.extend(found);
+    checks
+}
+
+/// Removes what was written, also what somebody who is being ended still writes.
+fn remove(scratch: std::io::Result<TempDir>) {
+    let Ok(scratch) = scratch else {
+        return;
+    };
+    let path = scratch.keep();
+    for _ in 0..REMOVALS {
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => return,
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(_) => std::thread::sleep(AGAIN),
+        }
     }
-    if checks.iter().any(|check| check.state == Soundness::Wrong) {
-        return ExitCode::from(REFUSED);
-    }
-    ExitCode::SUCCESS
 }
 
 /// How the configuration is, and what it says. One that can't be read is as good as none for what else is looked at.
@@ -157,7 +238,7 @@ fn configuration(flags: &Flags) -> Result<(Vec<Check>, Config), String> {
 }
 
 /// How the store is, of which nothing is touched.
-fn store(at: &StoreAt) -> Vec<Check> {
+fn store(at: &StoreAt, scratch: Option<&Path>) -> Vec<Check> {
     let path = match at {
         StoreAt::Directory(path) => path,
         StoreAt::Memory => {
@@ -165,38 +246,8 @@ fn store(at: &StoreAt) -> Vec<Check> {
             return vec![Check::new("store", None, Soundness::Note, says)];
         }
     };
-    let found = inspect(path);
-    let trusted = found.len() > 2;
-    let mut checks: Vec<Check> = (found.into_iter())
+    let found = sidecar::examine(path, scratch).into_iter();
+    found
         .map(|found| Check::new("store", Some(found.about), found.state, found.says))
-        .collect();
-    if trusted && let Some(left) = left_behind(path) {
-        checks.push(left);
-    }
-    checks
-}
-
-/// What a life that is over has left running; of one that goes on that is its work.
-fn left_behind(path: &Path) -> Option<Check> {
-    let held = Holder::read(path)
-        .ok()?
-        .is_some_and(|it| it.still_holds().unwrap_or(true));
-    if held {
-        return None;
-    }
-    let left = left_of(path);
-    let (state, says) = if left.is_empty() {
-        (
-            Soundness::Sound,
-            "none of its agents is left running".to_owned(),
-        )
-    } else {
-        let left: Vec<String> = left.iter().map(u32::to_string).collect();
-        let says = format!(
-            "agents of a life that is over still run, as process {}; the next start ends them",
-            left.join(", ")
-        );
-        (Soundness::Note, says)
-    };
-    Some(Check::new("store", Some("leftovers"), state, says))
+        .collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
-use crate::store::{Finding, Soundness, inspect};
+use crate::store::{Finding, Look, Soundness};
 
 /// Every file below a directory, with its content.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -13,6 +13,17 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .map(|entry| entry.unwrap().path())
         .map(|path| (path.clone(), fs::read(path).unwrap()))
         .collect()
+}
+
+/// What is found in a store of which it is told whether a life has served it.
+fn look(directory: &Path, served: bool) -> Vec<Finding> {
+    let scratch = temporary();
+    let scratch = Some(scratch.path());
+    crate::store::inspect(directory, Look { served, scratch })
+}
+
+fn inspect(directory: &Path) -> Vec<Finding> {
+    look(directory, true)
 }
 
 /// What is found there; nothing of it is changed by that.
