@@ -308,6 +308,52 @@ fn configure(world: &World, toml: &str) {
 }
 
 #[test]
+fn agents_are_listed_without_a_store_and_as_whoever_holds_it_has_them() {
+    let world = World::new().unaudited();
+    let names = |world: &World, says: &str| {
+        let listed = ends(world, &["agents", "--json"], 0);
+        assert!(listed.err.contains(says), "{listed:?}");
+        assert_eq!(listed.err.is_empty(), says.is_empty(), "{listed:?}");
+        let all = listed.json();
+        all.iter().any(|agent| agent["name"] == "mine")
+    };
+    let mine = "[agents.mine]\nkind = \"command\"\ncommand = [\"cat\"]\n";
+    configure(&world, mine);
+    assert!(names(&world, ""));
+    assert!(!world.store().exists());
+    assert_eq!(world.processes_but(&[]), [0; 0]);
+    // Whoever holds it began with another configuration, and that one counts.
+    configure(&world, "");
+    let mut sidecar = world.start();
+    sidecar.open("s", "sh");
+    configure(&world, mine);
+    assert!(!names(&world, ""));
+    sidecar.leave();
+    // What can't be used is told, and left as it is.
+    let database = world.store().join("turnlane.db");
+    let whole = fs::read(&database).unwrap();
+    for (content, says) in [
+        (b"nothing of the kind".repeat(500), "damaged"),
+        (newer(&whole), "schema version 99"),
+    ] {
+        fs::write(&database, content).unwrap();
+        let before = files(&world.store());
+        assert!(names(&world, says));
+        assert!(files(&world.store()) == before);
+    }
+    fs::remove_dir_all(world.store()).unwrap();
+    fs::write(world.store(), "").unwrap();
+    assert!(names(&world, "not available"));
+}
+
+/// A database whose header tells of a newer version.
+fn newer(database: &[u8]) -> Vec<u8> {
+    let mut newer = database.to_vec();
+    newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    newer
+}
+
+#[test]
 fn an_agent_that_whoever_holds_the_store_does_not_have_is_not_called_ok() {
     let world = World::configured("[agents.other]\nkind = \"command\"\ncommand = [\"cat\"]\n");
     let mut sidecar = world.start();

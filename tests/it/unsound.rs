@@ -189,6 +189,13 @@ fn wrong_is_a_store_that_can_not_be_started_and_no_other() {
         let wrong = wrong(&checks);
         assert!(files(&world.store()) == before, "{case}");
         assert_eq!(fs::metadata(world.store()).unwrap().permissions(), mode);
+        let listed = as_user(&world, &["agents"]);
+        assert_eq!(listed.code(), 0, "{case}: {listed:?}");
+        assert_eq!(
+            !listed.err.is_empty(),
+            named.is_some(),
+            "{case}: {listed:?}"
+        );
         let kind = refused(&as_user(&world, &["stdio"]));
         let Some(named) = named else {
             assert_eq!((wrong, kind), (Vec::new(), None), "{case}");

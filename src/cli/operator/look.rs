@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::args::{Inbox, Runs};
-use super::show::{AGENTS, COMPLETIONS, LETTERS, Printer, RUNS, SESSIONS};
-use super::{Done, Trouble, programs};
+use super::show::{COMPLETIONS, LETTERS, Printer, RUNS, SESSIONS};
+use super::{Done, Trouble};
 use crate::cli::client::{Client, Refused};
 use crate::cli::say;
-use crate::sidecar::Config;
 
 pub(super) fn sessions(client: &mut Client, out: &Printer) -> Done {
     let next = |page: &Value, _: &Value| {
@@ -83,30 +82,6 @@ pub(super) fn dead_letters(client: &mut Client, out: &Printer, parent: Option<&s
         next_said,
     )?;
     out.rows(&found.rows, LETTERS)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn agents(client: &mut Client, out: &Printer, config: &Config) -> Done {
-    let mut found = client.ask("agent/list", &json!({}))?;
-    let mut agents = found["agents"].take();
-    for agent in agents.as_array_mut().into_iter().flatten() {
-        let Some(program) = agent["command"][0].as_str() else {
-            // It is a part of turnlane.
-            agent["installed"] = json!(true);
-            continue;
-        };
-        let name = agent["name"].as_str().unwrap_or_default();
-        // Whoever holds the store may have another configuration: its agents are shown, on our PATH.
-        let path = match config.agents.get(name) {
-            Some(spec) => programs::find_for(spec, program),
-            None => programs::find(program, &programs::own_path(), &programs::here()),
-        };
-        agent["installed"] = json!(path.is_ok());
-        if let Ok(path) = path {
-            agent["path"] = json!(path.to_string_lossy());
-        }
-    }
-    out.rows(list(&agents), AGENTS)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,6 @@
 //! The commands of an operator: they ask one thing, print it, and end. Nothing is started by one that only looks.
 
+mod agents;
 mod args;
 mod change;
 mod doctor;
@@ -65,7 +66,17 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
     };
     let out = Printer::new(asked.json());
     let config = ready.config().clone();
-    let mut inside = match ready.enter() {
+    let lists_agents = matches!(asked, Operator::Agents(_));
+    if lists_agents && !agents::has_owner(ready.store()) {
+        let listed = agents::of_configuration(&out, &config);
+        return listed.unwrap_or_else(|trouble| fail(&asked, &out, &trouble));
+    }
+    let entered = if lists_agents {
+        ready.enter_if_held()
+    } else {
+        ready.enter()
+    };
+    let mut inside = match entered {
         Ok(inside) => inside,
         Err(Failed::System(error)) => {
             let refused = Refused::ours("", &error.to_string());
@@ -83,7 +94,7 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
     match inside.leave() {
         Ok(()) => status,
         // Why is known by then.
-        Err(_) if said => status,
+        Err(_) if said || lists_agents => status,
         Err(error) => fail(&asked, &out, &Trouble::Refused(no_store(&error))),
     }
 }
@@ -119,7 +130,7 @@ impl Operator {
                 Ok(args::Chosen::Purge(which)) => change::purge(client, out, which),
                 Err(why) => Ok(usage(why)),
             },
-            Self::Agents(_) => look::agents(client, out, config),
+            Self::Agents(_) => agents::of_owner(client, out, config),
         }
     }
 }
