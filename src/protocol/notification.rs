@@ -49,7 +49,8 @@ pub struct RunOutput {
     /// What it said.
     #[serde(flatten)]
     pub chunk: ChunkView,
-    /// Output notifications that this connection missed before this one, since it read too slowly.
+    /// Output notifications that this connection missed before this one, since it read too slowly. Those that nothing follows are told by
+    /// one with an empty `text` whose `offset` is the end of the output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
 }
@@ -180,13 +181,13 @@ pub fn output_notes(
         .collect()
 }
 
-/// A `run/output` notification that says only how many were dropped before it, for the end of a run's output.
-pub fn dropped_note(run: &RunId, session: &SessionId, offset: u64, dropped: u64) -> String {
+/// A `run/output` notification that says only how many were dropped before it, for the `end` of a run's output.
+pub fn dropped_note(run: &RunId, session: &SessionId, end: u64, dropped: u64) -> String {
     Notification::RunOutput(RunOutput {
         run_id: run.clone(),
         session_id: session.clone(),
         chunk: ChunkView {
-            offset,
+            offset: end,
             stream: StreamView::Stdout,
             content: ContentView::Text(Arc::from("")),
             next: None,

@@ -102,7 +102,7 @@ impl Client {
         let Some(dropped) = self.dropped.get(run) else {
             return true;
         };
-        let note = dropped_note(run, session, dropped.offset, dropped.count);
+        let note = dropped_note(run, session, dropped.end, dropped.count);
         let told = self.link.offer(note);
         if told {
             self.dropped.remove(run);
@@ -116,8 +116,8 @@ impl Client {
 struct Dropped {
     /// How many pieces.
     count: u64,
-    /// Where the last of them began.
-    offset: u64,
+    /// Where the last of them ended.
+    end: u64,
 }
 
 impl From<Sessions> for Audience {
@@ -304,7 +304,7 @@ impl Hub {
                 } else {
                     let dropped = client.dropped.entry(run.clone()).or_default();
                     dropped.count += 1;
-                    dropped.offset = chunk.offset;
+                    dropped.end = chunk.offset + chunk.raw;
                     self.dropped_events += 1;
                 }
             }

@@ -52,6 +52,8 @@ fn a_reader_that_stops_stops_nothing_and_misses_no_completion() {
     }
     let dropped: u64 = sidecar.look(|mailbox| mailbox.dropped.values().sum());
     assert!(dropped > 0, "what was dropped is counted");
+    let heard = sidecar.look(|mailbox| mailbox.heard["flood"]);
+    assert_eq!(heard, 100_000_000, "also at the end of it");
     sidecar.leave();
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::audit::Auditor;
-use super::{HARD_LIMIT, text};
+use super::{HARD_LIMIT, number, text};
 
 /// How messages are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,10 @@ pub struct Mailbox {
     pub output: BTreeMap<String, Vec<u8>>,
     /// What agents told of their work, by run, in order.
     pub updates: BTreeMap<String, Vec<Value>>,
-    /// Bytes that were said to be dropped, by run.
+    /// Pieces that were said to be dropped, by run.
     pub dropped: BTreeMap<String, u64>,
+    /// How far a run's output has been heard of, told or dropped.
+    pub heard: BTreeMap<String, u64>,
     /// The reader does not read while this is set.
     pub paused: bool,
     /// The other end has closed.
@@ -266,9 +268,12 @@ impl Mailbox {
                 let all = self.updates.entry(run).or_default();
                 return all.push(update.clone());
             }
+            let said = params["text"].as_str().unwrap_or_default();
+            let end = number(&params["offset"]) + said.len() as u64;
+            self.heard.insert(run.clone(), end);
             let kept = self.output.entry(run).or_default();
             if kept.len() < KEPT {
-                kept.extend(params["text"].as_str().unwrap_or_default().bytes());
+                kept.extend(said.bytes());
             }
             return;
         }
