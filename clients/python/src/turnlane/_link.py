@@ -8,7 +8,6 @@ import contextlib
 import functools
 import json
 import logging
-import os
 import subprocess
 import threading
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
@@ -64,7 +63,12 @@ class Link:
         """The exit status, or the negative number of the signal that ended the process."""
         self.foreign: asyncio.Future[str] = self._loop.create_future()
         """What it said that is no message of turnlane's, if it did."""
-        self.pid = 0
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    @property
+    def pid(self) -> int:
+        """The process; 0 if there is none. To signal it is for `signal` alone, since 0 is this program's own process group."""
+        return self._process.pid if self._process is not None else 0
 
     async def start(self, argv: Sequence[str], env: Mapping[str, str], cwd: Optional[str]) -> None:
         """Starts the process. Raises `OSError` if it can't be started."""
@@ -79,7 +83,7 @@ class Link:
             cwd=cwd,
             start_new_session=True,
         )
-        self.pid = process.pid
+        self._process = process
         self._pipes = [process.stdin, process.stdout, process.stderr]
         threading.Thread(target=self._reap, args=(process,), name=f"turnlane-{process.pid}", daemon=True).start()
         loop = self._loop
@@ -166,10 +170,9 @@ class Link:
         return True
 
     def signal(self, number: int) -> None:
-        """Sends a signal to a process that is still there."""
-        if not self.exited.done():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        """Sends a signal to the process, if it was started and is still there."""
+        if self._process is not None and not self.exited.done():
+            self._process.send_signal(number)
 
     async def close(self) -> None:
         """Lets go of its pipes; it leaves by itself."""
