@@ -1,7 +1,7 @@
 """A stand-in for the sidecar that misbehaves as a test tells it. `fake.py FOLDER stdio …` plays `FOLDER/scenario.json`.
 
 A scenario is a list of lives (the last one is played again), a life maps methods to what is done at their first, second, … request (the last one again):
-a list of acts, done in order: `{"result": …}`, `{"error": …}`, `{"say": object}`, `{"raw": text}`, `"die"`, `"stop"`, `"silence"`,
+a list of acts, done in order: `{"result": …}`, `{"error": …}`, `{"say": object}`, `{"raw": text}`, `"die"`, `"stop"`, `"silence"`, `"deaf"` (to its end and to SIGTERM),
 `id` beside a result answers another request. What it reads is in `FOLDER/received.jsonl`.
 """
 
@@ -50,6 +50,7 @@ def main() -> None:
     scenario = json.loads((folder / "scenario.json").read_text(encoding="utf-8"))
     played: Dict[str, Any] = {**USUAL, **scenario[min(life, len(scenario) - 1)]}
     counts: Dict[str, int] = {}
+    deaf = False
     for line in sys.stdin:
         message = json.loads(line)
         with received.open("a", encoding="utf-8") as book:
@@ -65,12 +66,18 @@ def main() -> None:
                 sys.exit(0)
             elif act == "silence":
                 continue
+            elif act == "deaf":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                deaf = True
             elif "raw" in act:
                 say(act["raw"])
             elif "say" in act:
                 say(act["say"])
             else:
                 say({"id": act.pop("id", message.get("id")), **act})
+    while deaf:
+        signal.pause()
 
 
-main()
+if __name__ == "__main__":
+    main()

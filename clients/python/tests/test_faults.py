@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
 import unittest
-from typing import Any, Callable, Coroutine, Dict, List, Tuple
+from typing import Any, Callable, ClassVar, Coroutine, Dict, List, Tuple
 from unittest import mock
 
+import fake
 from support import FakeCase, accepted, completed, refused
 
-from turnlane import ConnectionLostError, ProtocolMismatchError, StartError, StoppedError, Turnlane, TurnlaneError, _core, errors
+from turnlane import (
+    ConnectionLostError,
+    NotRunningError,
+    ProtocolMismatchError,
+    StartError,
+    StoppedError,
+    Turnlane,
+    TurnlaneError,
+    _core,
+    errors,
+)
 from turnlane import run as run_module
 
 HELLO: Dict[str, Any] = {"name": "turnlane", "version": "9.9"}
@@ -56,6 +69,79 @@ class Greeting(FakeCase):
         t = self.play({"initialize": [[refused("storeLocked", -32013)]]})
         with self.assertRaises(errors.StoreLockedError):
             await t.start()
+
+    async def test_a_program_that_can_not_be_started_is_an_error_and_nobody_is_signalled(self) -> None:
+        program = self.folder / "half"
+        program.write_bytes(b"\x7fhalf of a program")
+        program.chmod(0o755)
+        cases: List[Dict[str, Any]] = [{"binary": program}, {"cwd": "/no/such"}]
+        for options in cases:
+            with self.subTest(options), mock.patch("os.kill") as kill, mock.patch("os.killpg") as killpg:
+                t = self.play({}, **options) if "cwd" in options else self.client(**options)
+                with self.assertRaisesRegex(StartError, "can't be started"):
+                    await t.start()
+                with self.assertRaisesRegex(StartError, "can't be started"):
+                    await t.stats()
+                self.assertEqual((kill.call_count, killpg.call_count, t.pid), (0, 0, 0))
+
+
+class Living(FakeCase):
+    async def until_received(self, method: str, count: int = 1) -> None:
+        while len(self.received(method)) < count:
+            await asyncio.sleep(0)
+
+    async def test_a_start_that_is_cancelled_leaves_a_client_that_says_so_and_can_be_started(self) -> None:
+        t = self.play({"initialize": [["silence"]]}, {})
+        starting = asyncio.ensure_future(t.start())
+        await self.until_received("initialize")
+        asking = asyncio.ensure_future(t.stats())
+        await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting, asking])
+        self.assertTrue(starting.cancelled())
+        self.assertIsInstance(asking.exception(), NotRunningError)
+        with self.assertRaisesRegex(NotRunningError, "its start was cancelled"):
+            await t.list_agents()
+        async with t:
+            await t.call("stats")
+        self.assertEqual([message["life"] for message in self.received("initialize")], [0, 1])
+
+    async def test_what_is_asked_while_it_starts_is_answered_then(self) -> None:
+        t = self.play({})
+        starting = asyncio.ensure_future(t.start())
+        await asyncio.sleep(0)
+        self.assertEqual((await t.call("stats"))["role"], "owner")
+        await starting
+        await t.close()
+
+    async def test_a_client_that_is_closed_while_it_starts_is_closed(self) -> None:
+        t = self.play({"initialize": [["silence"]]})
+        starting = asyncio.ensure_future(t.start())
+        await self.until_received("initialize")
+        with self.assertRaisesRegex(NotRunningError, "is being started"):
+            await t.start()
+        await t.close()
+        with self.assertRaisesRegex(NotRunningError, "closed while it was being started"):
+            await starting
+        with self.assertRaises(NotRunningError):
+            await t.call("stats")
+
+    async def test_a_client_that_gave_up_can_be_started_again(self) -> None:
+        t = await self.play({"run/wait": [["stop"]]}, {}).start()
+        with self.assertRaises(StoppedError):
+            await t.wait("r")
+        await t.start()
+        await t.call("stats")
+        await t.close()
+
+    async def test_leaving_is_said_and_what_does_not_hear_is_killed(self) -> None:
+        with mock.patch.object(_core, "FORCE_S", 0.01):
+            t = await self.play({"initialize": [["deaf", {"result": fake.HELLO}]]}).start()
+            exited = t._core._link.exited if t._core._link is not None else None
+            await t.close(timeout=0.01)
+        assert exited is not None
+        self.assertEqual(exited.result(), -signal.SIGKILL)
+        self.assertEqual(len(self.received("exit")), 1)
 
 
 class Repeating(FakeCase):
@@ -137,8 +223,110 @@ class Repeating(FakeCase):
         first, second = self.received("run/wait")
         self.assertLess(second["params"]["timeoutMs"], first["params"]["timeoutMs"])
 
+    async def test_a_session_that_was_not_opened_yet_is_opened_as_it_was_asked_for_and_not_before(self) -> None:
+        opened = {"session": {}, "created": False, "recovered": 1}
+        second: Dict[str, Any] = {"session/get": [[{"result": {"state": "dormant"}}]], "session/open": [[{"result": opened}]]}
+        async with self.play({"session/open": [["die"]]}, second) as t:
+            with mock.patch("turnlane.client.SessionOpenResult.from_wire"):
+                await t.open_session("s", recover="cancel")
+        self.assertEqual([one["params"] for one in self.received("session/open", life=1)], [{"sessionId": "s", "recover": "cancel"}])
+
+    async def test_a_session_that_can_not_be_opened_again_is_told_of(self) -> None:
+        second: Dict[str, Any] = {
+            "session/get": [[{"result": {"state": "dormant"}}]],
+            "session/open": [[refused("sessionDormant", -32011)]],
+            "agent/list": [[{"result": {"agents": [], "more": False}}]],
+        }
+        async with self.play({"prompt": [[accepted("r")]], "agent/list": [["die"]]}, second) as t:
+            with self.assertLogs("turnlane", "WARNING") as logs:
+                await t.prompt("s", "x", run_id="r")
+                await t.list_agents()
+        self.assertIn("the session s is not open any more", "".join(logs.output))
+
+
+class Hearing(FakeCase):
+    ACTIVE: ClassVar[Dict[str, Any]] = {"result": {"runId": "r", "sessionId": "s", "state": "active"}}
+    SILENT: ClassVar[Dict[str, Any]] = {"result": {"chunks": [], "more": False}}
+
+    async def test_a_prompt_that_was_refused_makes_nothing_heard_of(self) -> None:
+        life: Dict[str, Any] = {"prompt": [[refused("sessionBusy", -32011)]], "run/get": [[self.ACTIVE]], "run/output": [[self.SILENT]]}
+        async with self.play(life) as t:
+            with self.assertRaises(errors.SessionBusyError):
+                await t.prompt("s", "x", if_busy="reject")
+            await t.attach("r")
+        self.assertEqual(self.received("subscribe")[0]["params"], {"sessions": ["s"], "output": True})
+
+    async def test_what_is_under_way_is_heard_of_beside_a_run_that_is_attached_to(self) -> None:
+        # The prompt is number 2. It is refused for the same reason as the first choice, which holds its session.
+        gone = refused("sessionNotFound", -32010, sessionId="fresh")
+        life: Dict[str, Any] = {
+            "prompt": [["silence"]],
+            "run/get": [[self.ACTIVE]],
+            "run/output": [[self.SILENT]],
+            "subscribe": [[{"id": 2, **gone}, gone], [{"result": None}]],
+        }
+        async with self.play(life) as t:
+            ends = await asyncio.gather(t.prompt("fresh", "x"), t.attach("r"), return_exceptions=True)
+            self.assertIsInstance(ends[0], errors.SessionNotFoundError)
+            self.assertTrue(t._core.hears("s"))
+        self.assertEqual([one["params"]["sessions"] for one in self.received("subscribe")], [["fresh", "s"], ["s"]])
+
+    async def test_what_was_said_before_somebody_listened_is_not_hidden_by_what_is_told_meanwhile(self) -> None:
+        def said(offset: int, text: str) -> Dict[str, Any]:
+            return {"runId": "r", "sessionId": "s", "offset": offset, "stream": "stdout", "text": text}
+
+        def told(offset: int, text: str) -> Dict[str, Any]:
+            return {"say": {"method": "run/output", "params": said(offset, text)}}
+
+        page = {"result": {"chunks": [said(0, "one"), said(3, "two"), said(6, "six")], "more": False}}
+        late: Dict[str, Any] = {
+            "prompt": [[told(3, "two"), accepted("r", duplicate=True)]],
+            "run/get": [[told(6, "six"), self.ACTIVE]],
+            "run/output": [[told(9, "end"), page, completed("r", 1)]],
+            "run/wait": [["silence"]],
+        }
+        early: Dict[str, Any] = {"prompt": [[accepted("r"), told(0, "one")]], "agent/list": [["die"]]}
+        ways: List[Tuple[str, List[Dict[str, Any]], Callable[[Turnlane], Coroutine[Any, Any, Any]]]] = [
+            ("attached", [late], lambda t: t.attach("r")),
+            ("duplicate", [late], lambda t: t.prompt("s", "x", run_id="r")),
+            ("restarted", [early, late], lambda t: t.prompt("s", "x", run_id="r")),
+        ]
+        for name, lives, work in ways:
+            with self.subTest(name):
+                (self.folder / "lives").unlink(missing_ok=True)
+                async with self.play(*lives) as t:
+                    await t.subscribe("all")
+                    run = await work(t)
+                    if name == "restarted":
+                        dying = asyncio.ensure_future(t.list_agents())
+                        await run
+                        dying.cancel()
+                    chunks = [chunk async for chunk in run]
+                self.assertEqual("".join(chunk.text for chunk in chunks), "onetwosixend")
+                self.assertEqual([chunk.missed for chunk in chunks], [0] * len(chunks))
+
 
 class Dying(FakeCase):
+    async def test_a_lease_is_known_to_be_lost_when_its_sidecar_dies(self) -> None:
+        one = completed("c", 1)["say"]["params"]
+        held = {**DRAINED, "completions": [one], "expiresAt": 1}
+        acked: Dict[str, Any] = {"result": {"settled": [], "held": [], "gone": []}}
+        for restart in (True, False):
+            with self.subTest(restart=restart):
+                (self.folder / "lives").unlink(missing_ok=True)
+                first: Dict[str, Any] = {"drain": [[{"result": held}]], "agent/list": [["die"]]}
+                async with self.play(first, {"drain/ack": [[acked]]}, restart=restart) as t:
+                    with contextlib.ExitStack() as after, self.assertLogs("turnlane", "WARNING") as logs:
+                        if not restart:
+                            after.enter_context(self.assertRaises(ConnectionLostError))
+                        async with t.drain("s") as batch:
+                            dying = asyncio.ensure_future(t.list_agents())
+                            await asyncio.wait_for(batch.until_lost(), 5)
+                            self.assertTrue(batch.lost)
+                    dying.cancel()
+                    await asyncio.wait([dying])
+                self.assertEqual(sum("is over before its body is done" in line for line in logs.output), 1)
+
     async def test_a_sidecar_that_ends_by_itself_was_stopped_and_is_not_started_again(self) -> None:
         async with self.play({"run/wait": [["stop"]]}) as t:
             with self.assertRaisesRegex(StoppedError, "told to stop"):
@@ -262,6 +450,44 @@ class Odd(FakeCase):
         self.assertTrue(taking.cancelled())
         self.assertEqual(self.received("drain/release")[0]["params"], {"deliveryId": "d1"})
         self.assertEqual(self.received("$/cancelRequest")[0]["params"], {"id": self.received("drain")[0]["id"]})
+
+    async def test_a_drain_that_was_answered_before_its_task_was_cancelled_is_released(self) -> None:
+        # Both answers come in one piece; whoever hears of the first cancels the other before it can hear of the second.
+        both = "\n".join(json.dumps({"jsonrpc": "2.0", "id": number, "result": DRAINED}) for number in (3, 4))
+        life: Dict[str, Any] = {
+            "agent/list": [["silence"]],
+            "drain": [[{"raw": both}]],
+            "drain/release": [[completed("told", 1)]],
+        }
+        async with self.play(life) as t:
+            await t.subscribe("all")
+            stream = t.events()
+
+            async def first() -> None:
+                await t.call("agent/list")
+                taking.cancel()
+
+            killing = asyncio.ensure_future(first())
+            await asyncio.sleep(0)
+            taking = asyncio.ensure_future(t.take("s"))
+            await asyncio.wait([killing, taking])
+            self.assertTrue(taking.cancelled())
+            await asyncio.wait_for(stream.until("run/completed", runId="told"), 30)
+        self.assertEqual(self.received("drain/release")[0]["params"], {"deliveryId": "d1"})
+
+    async def test_a_drain_whose_answer_comes_before_its_task_has_run_since_it_was_cancelled_is_released(self) -> None:
+        life: Dict[str, Any] = {"drain": [["silence"]], "drain/release": [[completed("told", 1)]]}
+        async with self.play(life) as t:
+            await t.subscribe("all")
+            stream = t.events()
+            taking = asyncio.ensure_future(t.take("s"))
+            await asyncio.sleep(0)
+            taking.cancel()
+            t._core._message({"jsonrpc": "2.0", "id": 3, "result": DRAINED})
+            await asyncio.wait([taking])
+            self.assertTrue(taking.cancelled())
+            await asyncio.wait_for(stream.until("run/completed", runId="told"), 30)
+        self.assertEqual((len(self.received("drain/release")), self.received("$/cancelRequest")), (1, []))
 
     async def test_output_that_nobody_reads_is_bounded_and_the_gap_is_told(self) -> None:
         pieces = [

@@ -9,13 +9,13 @@ import os
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Awaitable, Dict, List, Mapping, Optional, Sequence, Set, Type, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Set, Type, TypeVar, Union
 
-from ._core import Core, Listener
+from ._core import Core, Life, Listener
 from ._version import __version__
 from .binary import find_binary
-from .errors import AlreadyAnsweredError, NotRunningError, PermissionNotFoundError, RunNotFoundError, TurnlaneError
-from .lease import Handler, Question
+from .errors import AlreadyAnsweredError, ConnectionLostError, NotRunningError, PermissionNotFoundError, RunNotFoundError, TurnlaneError
+from .lease import Batch, Handler, Question
 from .types import InitializeResult, Permission, PromptResult, ShutdownMode
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class Base(Listener):
         self._runs: Dict[str, weakref.WeakSet[Run]] = {}
         self._tasks: Set[asyncio.Future[Any]] = set()
         self._asked: Set[str] = set()
-        self._core = Core(
+        self._batches: weakref.WeakSet[Batch] = weakref.WeakSet()
+        self._made: Callable[[], Core] = lambda: Core(
             self,
             lambda: [find_binary(self._binary, self._env), *self._options],
             self._env,
@@ -70,23 +71,29 @@ class Base(Listener):
             restart,
             on_last_disconnect == "finish",
         )
+        self._core = self._made()
 
     async def start(self: B) -> B:
-        """Starts the sidecar and greets it.
+        """Starts the sidecar and greets it. One that runs is left as it is; a client that was closed, or has given up, begins anew.
 
         Raises `BinaryNotFoundError`, `ProtocolMismatchError`, `StartError`, or what the sidecar answers, such as `StoreLockedError`.
         """
+        if self._core.life is Life.OVER:
+            self._core = self._made()
         await self._core.start()
         return self
 
     async def close(self, timeout: Optional[float] = None) -> None:
         """Leaves. If this is the store's last client, runs under way are cancelled (or end first, with `on_last_disconnect="finish"`).
 
-        `timeout`: seconds after which the process is ended by force; default 30, and none with `"finish"`.
+        `timeout`: seconds after which the process is ended by force; default 30, and none with `"finish"`. If this is cancelled, the leave goes on
+        nevertheless, and another `close` waits for its end.
         """
-        await self._core.close(timeout)
-        for task in list(self._tasks):
-            task.cancel()
+        try:
+            await self._core.close(timeout)
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
 
     async def __aenter__(self: B) -> B:
         return await self.start()
@@ -101,7 +108,7 @@ class Base(Listener):
         Raises `NotRunningError` before that.
         """
         if self._core.hello is None:
-            raise NotRunningError("the client was not started: use `async with`, or await start()")
+            raise NotRunningError(f"the client {Life.NEW.value}")
         return self._core.hello
 
     @property
@@ -120,6 +127,8 @@ class Base(Listener):
         run.pending = False
         if run.completion is None:
             run.state = run.accepted.state
+        if not run.duplicate:
+            run._caught_up()  # nothing was said before
         if run.duplicate or not self._core.hears(run.session_id):
             run._look()
 
@@ -149,27 +158,35 @@ class Base(Listener):
         for runs in list(self._runs.values()):
             for run in list(runs):
                 if not run.pending:
+                    run._fell_behind()
                     self._background(self._look_at(run))
 
     async def _look_at(self, run: Run) -> None:
         """Whether it has ended, or asks something, and what it has said: for a run that was not followed for a while."""
         try:
             raw = await self._core.ask("run/get", {"runId": run.run_id})
+            if raw["state"] == "ended":
+                run._ended(raw)
+                self._forget(run)
+            else:
+                run._state(raw["state"])
+                self._question(raw, [run])
+                await run._catch_up()
         except RunNotFoundError as error:
             run._failed(error)
-            return
-        if raw["state"] == "ended":
-            run._ended(raw)
-            self._forget(run)
-        else:
-            run._state(raw["state"])
-            self._question(raw, [run])
-            await run._catch_up()
+        finally:
+            run._caught_up()
+
+    def _disconnected(self) -> None:
+        for batch in list(self._batches):
+            batch._lose()
 
     def _given_up(self, error: TurnlaneError) -> None:
-        for runs in self._runs.values():
-            for run in list(runs):
+        runs, self._runs = self._runs, {}
+        for same in runs.values():
+            for run in list(same):
                 run._failed(error)
+        self._disconnected()
 
     def _question(self, params: Mapping[str, Any], runs: List[Run]) -> None:
         raw = params.get("permission")
@@ -187,13 +204,22 @@ class Base(Listener):
             chosen = handler(question)
             if inspect.isawaitable(chosen):
                 chosen = await chosen
-            if isinstance(chosen, str):
-                params = {"runId": question.run_id, "requestId": question.request_id, "optionId": chosen}
-                await self._core.ask("permission/respond", params)
-        except (AlreadyAnsweredError, PermissionNotFoundError, RunNotFoundError):
-            pass  # somebody was faster, or the run is over
+            if chosen is not None:
+                await self._respond(question, chosen)
+        except Exception:
+            log.exception("a callback failed, and the question %r of the run %s stays open", question.text, question.run_id)
         finally:
             self._asked.discard(key)
+
+    async def _respond(self, question: Question, chosen: object) -> None:
+        try:
+            params = {"runId": question.run_id, "requestId": question.request_id, "optionId": chosen}
+            await self._core.ask("permission/respond", params)
+        except (AlreadyAnsweredError, PermissionNotFoundError, RunNotFoundError, ConnectionLostError, NotRunningError):
+            pass  # somebody was faster, or the run or the client is over
+        except (TurnlaneError, TypeError, ValueError) as error:
+            options = [option.option_id for option in question.options]
+            log.error("%r answers no question of the run %s, which stays open (%s): %s", chosen, question.run_id, options, error)
 
     def _background(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)

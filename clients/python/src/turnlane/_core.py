@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import enum
 import logging
 import os
 import signal
 import time
 import uuid
 import weakref
-from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from ._heard import Heard
 from ._link import Link
-from ._requests import WAITING, Order, Request, doubtful, line_of
+from ._requests import UNSENT, WAITING, Order, Request, doubtful, line_of
 from ._wire import Event, encoded
 from .errors import (
     ConnectionLostError,
     FrameTooLargeError,
     NotRunningError,
     ProtocolMismatchError,
+    RequestCancelledError,
+    SessionNotFoundError,
     StartError,
     StoppedError,
     TurnlaneError,
@@ -33,6 +36,8 @@ log = logging.getLogger("turnlane")
 PROTOCOL = 1
 START_S = 30.0
 LEAVE_S = 30.0
+# From the request to end to the kill.
+FORCE_S = 2.0
 # A question that only saves time.
 ASIDE_S = 1.0
 # A process that has closed its output and not ended within this time lives on for others.
@@ -51,6 +56,9 @@ class Listener:
     def _told(self, method: str, params: Dict[str, Any]) -> None:
         raise NotImplementedError
 
+    def _disconnected(self) -> None:
+        raise NotImplementedError
+
     def _restarted(self) -> None:
         raise NotImplementedError
 
@@ -58,8 +66,18 @@ class Listener:
         raise NotImplementedError
 
 
+class Life(enum.Enum):
+    """How far a core has come. It goes through these once, and from each of them it may be over at once."""
+
+    NEW = "was not started: use `async with`, or await start()"
+    STARTING = "is being started"
+    RUNNING = "is running"
+    LEAVING = "is being closed"
+    OVER = "is closed, or has given up"
+
+
 class Core:
-    """Everything between a client's methods and the sidecar's pipes."""
+    """Everything between a client's methods and the sidecar's pipes, from one start to the close that follows."""
 
     def __init__(
         self,
@@ -80,73 +98,107 @@ class Core:
         self._patient = patient
         self._link: Optional[Link] = None
         self._up = False
-        self._closing = False
-        self._failure: Optional[TurnlaneError] = NotRunningError("the client was not started: use `async with`, or await start()")
+        self.life = Life.NEW
+        # Why nothing can be asked, where that is so.
+        self._failure: Optional[TurnlaneError] = NotRunningError(f"the client {Life.NEW.value}")
         self._numbers = 0
+        self._places = 0
         self._requests: Dict[int, Request] = {}
         self._order = Order()
         self._again: List[Request] = []
         self._deaths: List[float] = []
-        self._supervisor: Optional[asyncio.Task[None]] = None
+        # What starts the sidecar, for the first time or again.
+        self._starting: Optional[asyncio.Task[None]] = None
+        self._leaving: Optional[asyncio.Task[None]] = None
         self._cursor: Optional[str] = None
-        self._follows_all = False
-        self._output = True
-        self._followed: Set[str] = set()
-        self._opened: Dict[str, Optional[Dict[str, str]]] = {}
+        self._heard = Heard()
         self.streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self.hello: Optional[InitializeResult] = None
 
     # Coming and going.
 
     async def start(self) -> None:
-        """Starts the first sidecar."""
-        self._failure = None
+        """Starts the first sidecar. A start that fails, or is cancelled, leaves none behind."""
+        if self.life is Life.RUNNING:
+            return
+        if self.life is not Life.NEW:
+            raise NotRunningError(f"the client {self.life.value}")
+        self.life, self._failure = Life.STARTING, None
+        self._starting = asyncio.ensure_future(self._connect())
         try:
-            await self._connect()
-        except TurnlaneError as error:
-            self._failure = error
+            await self._starting
+        except BaseException as error:
+            if self._link is not None:  # cancelled when it had succeeded
+                self._link.signal(signal.SIGTERM)
+                await self._link.close()
+            if self.life is not Life.STARTING:
+                raise NotRunningError("the client was closed while it was being started") from error
+            why = "its start was cancelled" if isinstance(error, asyncio.CancelledError) else repr(error)
+            self._give_up(error if isinstance(error, TurnlaneError) else NotRunningError(f"the client was not started: {why}"))
             raise
+        if self.life is not Life.STARTING:
+            raise NotRunningError("the client was closed while it was being started")
+        self.life = Life.RUNNING
         self._begin()
 
     def _begin(self) -> None:
         self._up = True
-        if self._link is not None and self._link.gone:
+        assert self._link is not None
+        # What was asked meanwhile is said, and what has no answer is said again.
+        self._again = []
+        for number in sorted(self._requests):
+            self._write(self._link, self._requests[number])
+        if self._link.gone:
             self._lost(self._link)
 
     async def close(self, timeout: Optional[float]) -> None:
-        """Leaves in order."""
-        if self._closing:
+        """Leaves in order, and by force if that takes too long. If this is cancelled the leave goes on, and the next close waits for it."""
+        if self.life in (Life.NEW, Life.OVER):
             return
-        self._closing = True
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
-        link = self._link
-        if link is not None:
-            stays = await self._stays_for_others()
-            link.leave()
-            limit = timeout if timeout is not None else (None if self._patient else LEAVE_S)
-            try:
-                if not await link.ended(limit):
-                    link.signal(signal.SIGTERM)
-                    link.signal(signal.SIGKILL)
-                    await link.ended(None)
-                if not stays:
-                    await link.status()
-            finally:
-                await link.close()
-        self._give_up(NotRunningError("the client is closed"))
+        if self._leaving is None:
+            self.life, self._failure = Life.LEAVING, NotRunningError("the client is closed")
+            self._leaving = asyncio.ensure_future(self._leave(self._failure))
+        leaving = self._leaving
+        limit = timeout if timeout is not None else (None if self._patient else LEAVE_S)
+        for seconds, number in ((limit, signal.SIGTERM), (FORCE_S, signal.SIGKILL), (None, 0)):
+            done, _ = await asyncio.wait([leaving], timeout=seconds)
+            if done:
+                break
+            if self._link is not None:
+                self._link.signal(number)
+        leaving.result()
 
-    async def _stays_for_others(self) -> bool:
+    async def _leave(self, why: TurnlaneError) -> None:
+        try:
+            if self._starting is not None:
+                self._starting.cancel()
+                await asyncio.wait([self._starting])
+            if self._link is not None:
+                await self._part(self._link)
+        finally:
+            self._give_up(why)
+
+    async def _part(self, link: Link) -> None:
+        try:
+            stays = await self._stays_for_others(link)
+            # It is said as well, since a child that this program has forked may hold the pipe open.
+            link.write(line_of({"jsonrpc": "2.0", "method": "exit"}))
+            link.leave()
+            await link.ended(None)
+            if not stays:
+                await link.status()
+        finally:
+            await link.close()
+
+    async def _stays_for_others(self, link: Link) -> bool:
         """Whether the process will live on for other clients, so that its end is not to be waited for."""
         if not self._up:
             return False
         try:
-            stats = await asyncio.wait_for(self.ask("stats"), ASIDE_S)
+            ((stats, _),) = await asyncio.wait_for(self._internal(link, [("stats", {})]), ASIDE_S)
         except (TurnlaneError, asyncio.TimeoutError):
             return False
-        return bool(stats["role"] == "owner" and stats["clients"] > 1)
+        return stats is not None and bool(stats["role"] == "owner" and stats["clients"] > 1)
 
     @property
     def pid(self) -> int:
@@ -240,6 +292,8 @@ class Core:
     def _write(self, link: Link, request: Request) -> None:
         link.write(request.line_again() if request.sent else request.line)
         request.sent = True
+        self._places += 1
+        request.place = self._places
         self._order.sent(request)
 
     def _send(self, link: Link, method: str, params: Mapping[str, Any], hook: Optional[Callable[[Any], None]] = None) -> Request:
@@ -248,10 +302,13 @@ class Core:
         return request
 
     def _abandon(self, request: Request) -> None:
-        request.abandoned = True
-        if not request.sent or not self._up:
+        if not request.abandoned:
+            # It was answered, and whoever asked was cancelled before hearing of it.
+            if request.answer.exception() is None:
+                self._give_back(request, request.answer.result())
+        elif not request.sent or not self._up:
             self._requests.pop(request.number, None)
-        elif request.method in WAITING and self._link is not None:
+        elif request.number in self._requests and request.method in WAITING and self._link is not None:
             self._link.write(line_of({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request.number}}))
 
     def _message(self, message: Dict[str, Any]) -> None:
@@ -265,7 +322,7 @@ class Core:
             return
         request = self._requests.pop(number, None) if isinstance(number, int) else None
         if request is None:
-            log.log(logging.DEBUG if self._closing else logging.WARNING, "an answer that nobody waits for: %.200r", message)
+            log.log(logging.DEBUG if self.life is Life.LEAVING else logging.WARNING, "an answer that nobody waits for: %.200r", message)
         elif "error" in message:
             self._refused(request, error_from_wire(message["error"]))
         else:
@@ -280,21 +337,27 @@ class Core:
             asked[0].fail(error)
 
     def _answered(self, request: Request, result: Any) -> None:
-        if request.abandoned:
-            # It was answered before it could be given up. What it took is given back.
-            delivery = result.get("deliveryId") if isinstance(result, dict) and request.method == "drain" else None
-            if delivery is not None and self._link is not None:
-                release = self._send(self._link, "drain/release", {"deliveryId": delivery})
-                release.abandoned = True
-            return
         self._order.answered(request)
+        self._heard.answered(request)
+        if request.abandoned:
+            # It was answered before it could be given up. (Its task may not have run since it was cancelled.)
+            self._give_back(request, result)
+            return
         if request.hook is not None:
             request.hook(result)
         if not request.answer.done():
             request.answer.set_result(result)
 
+    def _give_back(self, request: Request, result: Any) -> None:
+        """What nobody will hear of is not to be held."""
+        delivery = result.get("deliveryId") if isinstance(result, dict) and request.method == "drain" else None
+        if delivery is not None and self._up and self._link is not None:
+            self._send(self._link, "drain/release", {"deliveryId": delivery}).answer.cancel()
+
     def _refused(self, request: Request, error: TurnlaneError) -> None:
-        lost = error.kind == "ownerLost" and request.repeats < OWNER_LOST_REPEATS and not request.abandoned and not self._closing
+        lost = (
+            error.kind == "ownerLost" and request.repeats < OWNER_LOST_REPEATS and not request.abandoned and self.life is not Life.LEAVING
+        )
         if lost and self._order.repeatable(request, owner_lost=True):
             request.repeats += 1
             self._requests[request.number] = request
@@ -302,7 +365,9 @@ class Core:
                 asyncio.get_running_loop().call_later(OWNER_LOST_PAUSE_S, self._repeat)
             self._again.append(request)
             return
-        request.fail(error)
+        # What waits is given up by the leave, and not by whoever asked.
+        leaving = self.life is Life.LEAVING and isinstance(error, RequestCancelledError)
+        request.fail(self._failure if leaving and self._failure is not None else error)
 
     def _repeat(self) -> None:
         again, self._again = sorted(self._again, key=lambda one: one.number), []
@@ -314,44 +379,19 @@ class Core:
 
     # What is told.
 
-    def follow(self, session_id: str) -> None:
-        """The connection hears of this session from now on."""
-        self._followed.add(session_id)
-        self._opened.setdefault(session_id, None)
-
-    def opened(self, session_id: str, env: Optional[Mapping[str, str]]) -> None:
-        """It was opened by this client, and will be again after a restart."""
-        self.follow(session_id)
-        if env is not None:
-            self._opened[session_id] = dict(env)
-
-    def closed(self, session_id: str) -> None:
-        """It is not to be opened again."""
-        self._opened.pop(session_id, None)
-
-    def subscribed(self, sessions: Union[str, List[str]], output: bool) -> None:
-        """What is heard of was chosen."""
-        self._follows_all = sessions == "all"
-        self._followed = set() if isinstance(sessions, str) else set(sessions)
-        self._output = output
-
-    def subscription(self) -> Tuple[bool, Set[str], bool]:
-        """What is heard of, to be restored where a choice is refused."""
-        return self._follows_all, self._followed, self._output
-
-    def restore(self, before: Tuple[bool, Set[str], bool]) -> None:
-        """Hears of what it heard of before."""
-        self._follows_all, self._followed, self._output = before
-
-    @property
-    def followed(self) -> List[str]:
-        """The sessions that are heard of, unless all are."""
-        return sorted(self._followed)
-
-    @property
-    def output(self) -> bool:
-        """Whether output is heard of."""
-        return self._output
+    async def hear_also(self, session_id: str) -> None:
+        """Hears of one more session."""
+        while not self.hears(session_id):
+            # A choice takes the place of all that was heard of, so what is under way belongs into it too.
+            choice = self._heard.after(self._requests.values()).choice(session_id)
+            try:
+                await self.ask("subscribe", choice)
+            except SessionNotFoundError as error:
+                gone = error.data.get("sessionId")
+                if gone is None or gone == session_id:
+                    raise
+                # Another one was purged, or what was under way was refused for the same reason.
+                self._heard.forget(gone)
 
     @property
     def ended(self) -> bool:
@@ -360,15 +400,15 @@ class Core:
 
     def hears(self, session_id: str) -> bool:
         """Whether the connection hears of a session."""
-        return self._follows_all or session_id in self._followed
+        return self._heard.hears(session_id)
 
     def _tell(self, method: str, params: Dict[str, Any]) -> None:
         cursor = params.get("cursor")
         if isinstance(cursor, str):
             self._cursor = cursor
         session = params.get("parent" if method == "deadLetter/added" else "sessionId")
-        # A replay tells of every session.
-        if isinstance(session, str) and not self.hears(session):
+        # A replay tells of every session. What is told may also come before the answer of what made it heard of.
+        if isinstance(session, str) and not self.hears(session) and not self._heard.after(self._requests.values()).hears(session):
             return
         self._listener._told(method, params)
         event = Event(method, params)
@@ -381,9 +421,12 @@ class Core:
         if link is not self._link or not self._up:
             return
         self._up = False
-        if self._closing:
+        if self.life is Life.LEAVING:
             return
-        self._supervisor = asyncio.ensure_future(self._supervise(link))
+        for request in self._requests.values():
+            request.place = UNSENT
+        self._starting = asyncio.ensure_future(self._supervise(link))
+        self._listener._disconnected()
 
     async def _supervise(self, link: Link) -> None:
         try:
@@ -410,7 +453,6 @@ class Core:
         for request in list(self._requests.values()):
             if request.abandoned:
                 del self._requests[request.number]
-                request.answer.cancel()
             elif request.sent and not self._order.repeatable(request, owner_lost=False):
                 del self._requests[request.number]
                 request.fail(doubtful(request.method, how))
@@ -428,7 +470,7 @@ class Core:
                 await self._connect()
                 assert self._link is not None
                 await self._reopen(self._link)
-                self._resume(self._link)
+                self._resume()
                 return
             except TurnlaneError as error:
                 failure = error
@@ -441,54 +483,56 @@ class Core:
 
     async def _reopen(self, link: Link) -> None:
         """Opens what this client had opened, and hears of it again."""
-        sessions = sorted(set(self._opened) | self._followed)
+        opened = self._heard.opened
+        sessions = sorted({*opened, *self._heard.sessions})
         found = await self._internal(link, [("session/get", {"sessionId": session}) for session in sessions])
         opens: List[Tuple[str, Dict[str, Any]]] = []
-        for session, raw in zip(sessions, found):
+        for session, (raw, _) in zip(sessions, found):
             if raw is None:
-                self._opened.pop(session, None)
-                self._followed.discard(session)
-            elif session in self._opened and raw.get("state") == "dormant":
-                env = self._opened[session]
+                self._heard.forget(session)
+            elif session in opened and raw.get("state") == "dormant":
+                env = opened[session]
                 opens.append(("session/open", {"sessionId": session, **({} if env is None else {"env": env})}))
-        await self._internal(link, opens)
-        wanted: Union[str, List[str]] = "all" if self._follows_all else sorted(self._followed)
-        await self._internal(link, [("subscribe", {"sessions": wanted, "output": self._output})])
+        wanted = self._heard.choice()
+        for (_, params), (_, refusal) in zip(opens, await self._internal(link, opens)):
+            if refusal is not None:
+                log.warning(
+                    "the session %s is not open any more, and what is queued in it waits for that: %s", params["sessionId"], refusal
+                )
+        await self._internal(link, [("subscribe", wanted)])
 
-    async def _internal(self, link: Link, asked: List[Tuple[str, Dict[str, Any]]]) -> List[Any]:
-        """The results of requests of a restart; `None` for those that were refused."""
+    async def _internal(self, link: Link, asked: List[Tuple[str, Dict[str, Any]]]) -> List[Tuple[Any, Optional[BaseException]]]:
+        """The results of requests of this library's own; of each either that or its refusal."""
         requests = [self._send(link, method, params) for method, params in asked]
         ended = asyncio.ensure_future(link.ended(None))
-        results: List[Any] = []
+        results: List[Tuple[Any, Optional[BaseException]]] = []
         try:
             for request in requests:
                 await asyncio.wait([request.answer, ended], return_when=asyncio.FIRST_COMPLETED)
                 if not request.answer.done():
                     raise StartError("the sidecar ended while its sessions were opened again")
                 refusal = request.answer.exception()
-                if refusal is not None:
-                    log.info("after the restart, `%s` was refused: %s", request.method, refusal)
-                results.append(None if refusal is not None else request.answer.result())
+                results.append((None if refusal is not None else request.answer.result(), refusal))
         finally:
             ended.cancel()
             for request in requests:
                 self._requests.pop(request.number, None)
         return results
 
-    def _resume(self, link: Link) -> None:
-        """Says again, in order, what has no answer."""
-        self._again = []
-        for number in sorted(self._requests):
-            self._write(link, self._requests[number])
+    def _resume(self) -> None:
+        """Goes on with the next sidecar."""
         assert self.hello is not None
         event = Event("client/restarted", {"resumed": self.hello.resumed, "instanceId": self.hello.instance_id})
         for stream in list(self.streams):
             stream.put(event)
-        self._up = True
-        self._listener._restarted()
         self._begin()
+        if self._up:
+            self._listener._restarted()
 
     def _give_up(self, error: TurnlaneError) -> None:
+        if self.life is Life.OVER:
+            return
+        self.life = Life.OVER
         self._up = False
         self._failure = error
         requests, self._requests = list(self._requests.values()), {}
@@ -496,7 +540,7 @@ class Core:
             request.fail(error)
         self._listener._given_up(error)
         for stream in list(self.streams):
-            stream.end()
+            stream.end(error)
 
 
 def fresh_id() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from typing import Any, Callable, Dict, Mapping, Optional, Set
 
@@ -13,6 +14,8 @@ from .errors import ConnectionLostError
 WAITING: Mapping[str, str] = {"run/wait": "timeoutMs", "session/wait": "timeoutMs", "drain": "waitMs"}
 # What makes runs, so that a cancel said later than it would cover them.
 MAKING: Set[str] = {"prompt", "wake", "session/open"}
+# The place of what was not sent.
+UNSENT = sys.maxsize
 
 
 def line_of(message: Mapping[str, Any]) -> bytes:
@@ -29,12 +32,18 @@ class Request:
         self.params = params
         self.hook = hook
         self.sent = False
-        self.abandoned = False
+        # Where it stands among all that was said to the sidecar; what was not said yet comes last.
+        self.place = UNSENT
         self.repeats = 0
         self.began = time.monotonic()
         # Made here, so that what can't be said is an error of whoever wants to say it.
         self.line = line_of({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for its answer any more."""
+        return self.answer.cancelled()
 
     def line_again(self) -> bytes:
         """It as it is said again: with the time that is left to it."""
@@ -49,8 +58,6 @@ class Request:
         """Answers it with an error."""
         if not self.answer.done():
             self.answer.set_exception(error)
-            if self.abandoned:
-                self.answer.exception()
 
 
 class Order:
@@ -70,7 +77,7 @@ class Order:
 
     @staticmethod
     def _note(book: Dict[str, int], request: Request) -> None:
-        session = request.params["sessionId"]
+        session = request.params.get("sessionId", "")
         book[session] = max(book.get(session, 0), request.number)
 
     def repeatable(self, request: Request, owner_lost: bool) -> bool:

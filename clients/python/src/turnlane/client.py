@@ -10,7 +10,6 @@ from typing import AsyncIterator, Iterable, List, Literal, Mapping, Optional, Se
 from ._base import Base
 from ._core import fresh_id
 from ._wire import UNSET, Unset
-from .errors import TurnlaneError
 from .events import EventStream
 from .lease import Handler, Lease
 from .run import Run, parameters
@@ -73,7 +72,7 @@ class Turnlane(Base):
             done = await run
 
     What turnlane refuses is raised as an exception of `turnlane.errors`. A method whose task is cancelled is given up: no run is
-    cancelled by that, and nothing is taken.
+    cancelled by that, and nothing is taken (except with `ack="auto"`, which settles before anybody has heard of it).
     """
 
     @classmethod
@@ -149,15 +148,12 @@ class Turnlane(Base):
         )
         if heartbeat is not UNSET:
             params["heartbeat"] = heartbeat
-        self._core.follow(params["sessionId"])
-        raw = await self._core.ask("session/open", params, lambda _: self._core.opened(params["sessionId"], env))
-        return SessionOpenResult.from_wire(raw)
+        return SessionOpenResult.from_wire(await self._core.ask("session/open", params))
 
     async def close_session(self, session_id: str, *, purge: Optional[bool] = None) -> SessionCloseResult:
         """Closes a session; no process of it is left afterwards. `purge` forgets it altogether."""
         params = parameters(sessionId=session_id, purge=purge)
-        raw = await self._core.ask("session/close", params, lambda _: self._core.closed(session_id))
-        return SessionCloseResult.from_wire(raw)
+        return SessionCloseResult.from_wire(await self._core.ask("session/close", params))
 
     async def get_session(self, session_id: str) -> SessionRecord:
         """A session's record."""
@@ -222,14 +218,13 @@ class Turnlane(Base):
             params["notify"] = notify
         # It is known before it is asked for: its first notifications may come with the answer.
         self._runs.setdefault(run.run_id, weakref.WeakSet()).add(run)
-        self._core.follow(session_id)
         try:
             await self._core.ask("prompt", params, lambda raw: self._accepted(run, raw))
+            if run.duplicate:
+                await self._look_at(run)
         except BaseException:
             self._forget(run)
             raise
-        if run.duplicate and not run.ended:
-            await self._look_at(run)
         return run
 
     async def attach(self, run_id: str, *, on_permission: Optional[Handler] = None) -> Run:
@@ -241,10 +236,13 @@ class Turnlane(Base):
         run = Run(self, run_id, record["sessionId"], on_permission)
         run.state = record["state"]
         self._runs.setdefault(run_id, weakref.WeakSet()).add(run)
-        if not self._core.hears(run.session_id):
-            await self.subscribe([*self._core.followed, run.session_id], output=self._core.output)
-        run._look()
-        await self._look_at(run)
+        try:
+            await self._core.hear_also(run.session_id)
+            run._look()
+            await self._look_at(run)
+        except BaseException:
+            self._forget(run)
+            raise
         return run
 
     async def cancel(
@@ -336,7 +334,10 @@ class Turnlane(Base):
         until: Optional[RunGroup] = None,
         ack: Optional[AckMode] = None,
     ) -> DrainResult:
-        """The method `drain` by itself: whoever takes acknowledges (`ack`), releases and extends. `drain` does that for you."""
+        """The method `drain` by itself: whoever takes acknowledges (`ack`), releases and extends. `drain` does that for you.
+
+        `ack="auto"` settles all at once: what a task that is cancelled, or a program that dies, has not seen by then is gone.
+        """
         params = parameters(sessionId=session_id, max=max, leaseMs=lease_ms, waitMs=wait_ms, until=until, ack=ack)
         return DrainResult.from_wire(await self._core.ask("drain", params))
 
@@ -422,16 +423,10 @@ class Turnlane(Base):
     async def subscribe(self, sessions: Union[Literal["all"], Sequence[str]], *, output: Optional[bool] = None) -> None:
         """Chooses the sessions that this client hears of; those that it opens or prompts in later are added. `output=False`: no output."""
         chosen: Union[str, List[str]] = sessions if isinstance(sessions, str) else list(sessions)
-        before = self._core.subscription()
-        self._core.subscribed(chosen, output is not False)
-        try:
-            await self._core.ask("subscribe", parameters(sessions=chosen, output=output))
-        except TurnlaneError:
-            self._core.restore(before)
-            raise
+        await self._core.ask("subscribe", parameters(sessions=chosen, output=output))
         for runs in list(self._runs.values()):
             for run in list(runs):
-                if not self._core.hears(run.session_id):
+                if not run.pending and not self._core.hears(run.session_id):
                     run._look()
 
     def events(self, *, output: bool = False) -> EventStream:
@@ -439,7 +434,7 @@ class Turnlane(Base):
         stream = EventStream(self, output)
         self._core.streams.add(stream)
         if self._core.ended:
-            stream.end()
+            stream.end(None)
         return stream
 
     async def replay(self, after: str, *, limit: Optional[int] = None) -> EventsReplayResult:

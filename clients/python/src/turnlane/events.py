@@ -6,7 +6,9 @@ import asyncio
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Deque, Hashable, Optional
 
+from ._error import TurnlaneError
 from ._wire import Event
+from .errors import NotRunningError
 
 if TYPE_CHECKING:
     from .client import Turnlane
@@ -25,7 +27,8 @@ class EventStream:
 
     Durable events (`event.durable`) come each once and in order, however slow the reader is, also over a restart of the sidecar. Of states
     the latest come. Output, where it was asked for, is left out for a reader that is too slow. The stream ends when the client
-    is closed or gives up.
+    is closed or gives up; for a reader that had fallen behind by then it ends with a `NotRunningError` whose `data["cursor"]` says from where `replay` has
+    the rest. Several may read one stream: each event goes to one of them.
     """
 
     def __init__(self, client: Turnlane, output: bool) -> None:
@@ -38,10 +41,12 @@ class EventStream:
         self._output_bytes = 0
         self._wake = asyncio.Event()
         self._over = False
+        self._why: Optional[TurnlaneError] = None
         # Behind: from this cursor on, durable events are read from the log, until the newest that has come is reached.
         self._after: Optional[str] = None
         self._newest: Optional[str] = None
         self._behind = False
+        self._reading = False
 
     def put(self, event: Event) -> None:
         """Takes an event. It never waits."""
@@ -72,16 +77,17 @@ class EventStream:
         self._queue[key] = event
         self._wake.set()
 
-    def end(self) -> None:
+    def end(self, why: Optional[TurnlaneError]) -> None:
         """Nothing more will come."""
         self._over = True
+        self._why = why
         self._wake.set()
 
     def close(self) -> None:
         """Ends the stream for whoever reads it."""
         self._queue.clear()
         self._behind = False
-        self.end()
+        self.end(None)
 
     def __aiter__(self) -> EventStream:
         return self
@@ -91,8 +97,11 @@ class EventStream:
             if self._queue:
                 return self._next()
             if self._over:
+                if self._behind and self._why is not None:
+                    left = f"this reader was behind, and `replay` has what comes after {self._after}"
+                    raise NotRunningError(f"{self._why}; {left}", data={"cursor": self._after}) from self._why
                 raise StopAsyncIteration
-            if self._behind and self._after is not None:
+            if self._behind and self._after is not None and not self._reading:
                 await self._catch_up(self._after)
                 continue
             self._wake.clear()
@@ -110,7 +119,14 @@ class EventStream:
 
     async def _catch_up(self, after: str) -> None:
         """Reads a page of what was left out."""
-        page = await self._client.replay(after)
+        self._reading = True
+        try:
+            page = await self._client.replay(after)
+        finally:
+            self._reading = False
+            self._wake.set()
+        if not self._behind:
+            return  # it was closed meanwhile
         caught_up = False
         for event in page.events:
             session: Any = event.raw.get("parent" if event.method == "deadLetter/added" else "sessionId")

@@ -84,6 +84,11 @@ class Batch(Sequence[Completion]):
         """Waits until the lease is lost: for a body that would rather stop then."""
         await self._lost.wait()
 
+    def _lose(self) -> None:
+        if self.open_run_ids and not self.lost:
+            self._lost.set()
+            log.warning("the lease %s is over before its body is done", self.delivery_id)
+
     @property
     def delivery_id(self) -> Optional[str]:
         """What it is acknowledged by; `None` if nothing was taken."""
@@ -137,7 +142,7 @@ class Lease:
     """Completions for the length of a body: `async with t.drain("parent") as batch`.
 
     They are acknowledged when the body is done and given back when it raises; meanwhile the lease is extended. If it is lost nevertheless (the sidecar was
-    killed), `batch.lost` says so, and others may get the same completions: know them by their `run_id`.
+    killed, or the client was closed), `batch.lost` says so, and others may get the same completions: know them by their `run_id`.
     """
 
     def __init__(self, client: Turnlane, params: Dict[str, Any]) -> None:
@@ -152,6 +157,7 @@ class Lease:
         if taken.expires_at is None:
             batch._settled.update(batch.open_run_ids)  # nothing, or settled at once
         else:
+            self._client._batches.add(batch)
             self._extending = asyncio.ensure_future(self._extend(batch))
         return batch
 
@@ -159,22 +165,22 @@ class Lease:
         hello = self._client.hello
         lease_ms = self._params.get("leaseMs") or hello.limits.get("leaseMs", 30_000)
         assert batch.delivery_id is not None
-        while batch.open_run_ids:
+        while True:
             await asyncio.sleep(lease_ms / 3000)
+            if batch.lost or not batch.open_run_ids:
+                return
             try:
                 await self._client.extend(batch.delivery_id, lease_ms)
             except DeliveryNotFoundError:
-                if batch.open_run_ids:
-                    batch._lost.set()
-                    log.warning("the lease %s is over before its body is done", batch.delivery_id)
-                return
+                batch._lose()
             except TurnlaneError as error:
+                # Whether it is lost by that, the next time shows.
                 log.warning("the lease %s could not be extended: %s", batch.delivery_id, error)
-                return
 
     async def __aexit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         batch = self._batch
         assert batch is not None
+        self._client._batches.discard(batch)
         if self._extending is not None:
             self._extending.cancel()
         if kind is None:

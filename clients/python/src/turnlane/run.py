@@ -81,8 +81,8 @@ class Run:
         self._failure: Optional[Exception] = None
         self._changed = asyncio.Event()
         self._looking: Optional[asyncio.Task[None]] = None
-        # While what it has said so far is read, what is told of it is kept for later.
-        self._catching_up = False
+        # Until all that it has said so far is here, what is told of it is kept for later: in its place it would hide what comes before it.
+        self._catching_up = True
         self._meanwhile: Deque[Mapping[str, Any]] = collections.deque(maxlen=HELD_PIECES)
 
     def __repr__(self) -> str:
@@ -176,15 +176,15 @@ class Run:
             self._looking = None
             self._client._forget(self)
 
+    def _fell_behind(self) -> None:
+        """It may have said what nobody told of."""
+        self._catching_up = True
+
     async def _catch_up(self) -> None:
         """Reads what it has said and has not come here."""
-        self._catching_up = True
-        try:
-            while self._catching_up:
-                params = {"runId": self.run_id, "from": self._come_to}
-                await self._client._core.ask("run/output", params, self._page)
-        finally:
-            self._caught_up()
+        while self._catching_up:
+            params = {"runId": self.run_id, "from": self._come_to}
+            await self._client._core.ask("run/output", params, self._page)
 
     def _page(self, raw: Mapping[str, Any]) -> None:
         # Read where the answer is read: what is told after it comes behind it.
