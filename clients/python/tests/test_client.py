@@ -26,6 +26,7 @@ from turnlane import (
     events,
     find_binary,
 )
+from turnlane.lease import Handler
 
 
 def program() -> str:
@@ -163,6 +164,44 @@ class Runs(ClientCase):
             await duplicate
             await (await t.prompt("s", "say z", run_id="r"))
             self.assertEqual((dict(t._runs), dict(t._core._requests)), ({}, {}))
+
+    async def test_a_refused_choice_does_not_drop_what_was_prompted_meanwhile(self) -> None:
+        async with self.client(default_agent="script") as t:
+            refused, run = await asyncio.gather(t.subscribe(["nobody"]), t.prompt("s", "hold door"), return_exceptions=True)
+            self.assertIsInstance(refused, errors.SessionNotFoundError)
+            assert isinstance(run, Run)
+            await t.prompt("s", "release door", if_busy="steer")
+            self.assertEqual((await asyncio.wait_for(run.result(), 60)).outcome, "completed")
+
+    async def test_a_choice_that_overtakes_a_prompt_leaves_its_run_an_end(self) -> None:
+        async with self.client(default_agent="script") as t:
+            await t.open_session("s", agent="script")
+            run, _ = await asyncio.gather(t.prompt("s", "hold door"), t.subscribe([]))
+            self.assertFalse(t._core.hears("s"))
+            await t.cancel("s")
+            self.assertEqual((await asyncio.wait_for(run.result(), 60)).reason, "client")
+
+    async def test_an_answer_that_is_no_option_is_told_and_the_question_stays_open(self) -> None:
+        async def broken(_: Question) -> Optional[str]:
+            raise errors.UnsupportedError("of my own")
+
+        handlers: List[Tuple[Handler, str]] = [
+            (lambda question: "Yes", "'Yes' answers no question of the run r0, .*\\['yes', 'no'\\]"),
+            (lambda question: True, "True answers no question of the run r1"),  # type: ignore[list-item, return-value]
+            (broken, "the question 'May I\\?' of the run r2 stays open"),
+        ]
+        async with self.client(default_agent="script") as t:
+            for number, (handler, words) in enumerate(handlers):
+                with self.subTest(words), self.assertLogs("turnlane", "ERROR") as logs:
+                    run = await t.prompt("s", "ask May I?", run_id=f"r{number}", on_permission=handler)
+                    await run.reached("parked")
+                    while not logs.output:
+                        await t.stats()
+                    self.assertRegex("".join(logs.output), words)
+                    question = (await run.record()).permission
+                    assert question is not None
+                    await t.respond(run.run_id, question.request_id, "no")
+                    self.assertEqual((await run).text, "no\n")
 
     async def test_questions_are_answered_by_the_runs_handler_or_the_clients(self) -> None:
         asked: List[Tuple[str, str]] = []
@@ -306,6 +345,45 @@ class Streams(ClientCase):
                 self.assertEqual((await stream.until("run/completed")).raw["runId"], "more")
         self.assertEqual(ended, [f"r{number}" for number in range(40)])
 
+    async def test_several_readers_of_a_stream_share_what_is_read_again(self) -> None:
+        with mock.patch.object(events, "HELD_EVENTS", 3):
+            async with self.client(default_agent="script") as t:
+                stream = t.events()
+                for number in range(20):
+                    await (await t.prompt("s", "say x", run_id=f"r{number}"))
+                seen: List[str] = []
+                last = asyncio.Event()
+
+                async def read() -> None:
+                    async for event in stream:
+                        if event.method == "run/completed":
+                            seen.append(event.completion.run_id)
+                            if event.completion.run_id == "end":
+                                last.set()
+
+                readers = [asyncio.ensure_future(read()) for _ in range(3)]
+                while len(set(seen)) < 20:
+                    await t.stats()
+                await t.prompt("s", "say y", run_id="end")
+                await last.wait()
+            await asyncio.gather(*readers)
+        self.assertEqual(seen, [*(f"r{number}" for number in range(20)), "end"])
+
+    async def test_a_stream_that_ends_before_its_reader_has_caught_up_says_so(self) -> None:
+        with mock.patch.object(events, "HELD_EVENTS", 3):
+            async with self.client(default_agent="script") as t:
+                stream = t.events()
+                for number in range(5):
+                    await (await t.prompt("s", "say x", run_id=f"r{number}"))
+            seen: List[str] = []
+            with self.assertRaisesRegex(NotRunningError, "this reader was behind") as caught:
+                while True:
+                    seen.append((await stream.until("run/completed")).completion.run_id)
+            self.assertEqual(seen, ["r0", "r1", "r2"])
+            async with t:
+                rest = await t.replay(caught.exception.data["cursor"])
+                self.assertEqual([event.completion.run_id for event in rest.events], ["r3", "r4"])
+
     async def test_a_stream_ends_with_its_client_or_when_it_is_closed(self) -> None:
         async with self.client() as t:
             closed, left = t.events(), t.events()
@@ -325,6 +403,57 @@ class Streams(ClientCase):
             with self.assertRaises(TypeError):
                 _ = output.completion
             self.assertTrue((await stream.until("run/completed")).durable)
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Leaving(ClientCase):
+    async def test_a_second_start_is_the_same_sidecar(self) -> None:
+        t = await self.client().start()
+        pid = t.pid
+        async with t:
+            self.assertEqual((t.pid, (await t.stats()).clients), (pid, 1))
+        self.assertFalse(lives(pid))
+
+    async def test_a_client_that_was_closed_can_be_started_and_closed_again(self) -> None:
+        t = self.client(default_agent="script")
+        await t.close()
+        for number in range(2):
+            async with t:
+                pid = t.pid
+                self.assertEqual((await (await t.prompt("s", f"say {number}"))).text, f"{number}\n")
+            self.assertFalse(lives(pid))
+            with self.assertRaises(NotRunningError):
+                await t.stats()
+
+    async def test_a_close_that_was_cancelled_goes_on_and_the_next_one_waits_for_it(self) -> None:
+        t = await self.client(default_agent="script").start()
+        run = await t.prompt("s", "hold door")
+        pid = t.pid
+        closing = asyncio.ensure_future(t.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        self.assertTrue(closing.cancelled())
+        with self.assertRaises(NotRunningError):
+            await t.stats()
+        await asyncio.gather(t.close(), t.close())
+        self.assertFalse(lives(pid))
+        self.assertEqual((await run).reason, "shutdown")
+
+    async def test_a_child_that_holds_the_sidecars_input_does_not_keep_it_from_leaving(self) -> None:
+        t = await self.client(default_agent="script").start()
+        run = await t.prompt("s", "hold door")
+        assert t._core._link is not None
+        self.addCleanup(os.close, os.dup(t._core._link._pipes[0].fileno()))  # as a forked child has it
+        await t.close()
+        self.assertEqual((await run).reason, "shutdown")
 
 
 class Storm(ClientCase):

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import unittest
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Callable, List
 
 from support import BINARY
 
@@ -107,6 +107,39 @@ class Waiting(unittest.TestCase):
                 run.result()
             waiting.join()
             self.assertIn(t.get_run(run.run_id).state, ("starting", "active"))
+
+    def test_threads_that_wait_hear_of_a_close(self) -> None:
+        with self.client(), self.client(default_agent="script") as t:
+            run = t.prompt("s", "hold door")
+            ends: List[str] = []
+
+            def work(wait: Callable[[], Any]) -> None:
+                try:
+                    wait()
+                except NotRunningError as error:
+                    ends.append(str(error))
+
+            waits: List[Callable[[], Any]] = [lambda: run.result(timeout=600), run.result, run.read, lambda: t.wait(run.run_id)]
+            threads = [threading.Thread(target=work, args=(wait,), daemon=True) for wait in waits * 5]
+            for thread in threads:
+                thread.start()
+            while t.stats().waiting < 5:
+                pass
+            t.close()
+            for thread in threads:
+                thread.join(60)
+            self.assertEqual([thread.is_alive() for thread in threads], [False] * 20)
+            self.assertEqual(len(ends), 20)
+
+    def test_a_second_start_changes_nothing(self) -> None:
+        with self.client().start() as t:
+            pid = t.pid
+            t.start()
+            self.assertEqual((t.pid, t.stats().clients), (pid, 1))
+            t.close()
+            t.close()
+        with self.assertRaises(ProcessLookupError):
+            os.kill(pid, 0)
 
     def test_a_client_that_is_not_started_says_so(self) -> None:
         t = self.client()

@@ -41,6 +41,9 @@ from .types import (
 T = TypeVar("T")
 B = TypeVar("B", bound="TurnlaneBase")
 
+# How long what is left may take when the thread is to end.
+REST_S = 1.0
+
 
 class Portal:
     """A thread with an event loop, and the way into it."""
@@ -48,6 +51,8 @@ class Portal:
     def __init__(self) -> None:
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._thread: Optional[threading.Thread] = None
+        # What was handed to the loop is in it before its end is.
+        self._door = threading.Lock()
 
     def open(self) -> None:
         """Starts the thread."""
@@ -62,26 +67,28 @@ class Portal:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread."""
-        loop, thread = self._loop, self._thread
-        self._loop = self._thread = None
+        """Ends the thread, once all that other threads wait for there has been told to them."""
+        with self._door:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
         if loop is not None and thread is not None:
+            asyncio.run_coroutine_threadsafe(_rest(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
 
     def wait(self, work: Awaitable[T]) -> T:
         """Waits for what the loop does. If this thread is interrupted (Ctrl-C) the wait is given up there too."""
-        loop = self._loop
-        if loop is None:
-            if asyncio.iscoroutine(work):
-                work.close()
-            raise NotRunningError("the client is not running: use it inside of `with`")
 
         async def done() -> T:
             return await work
 
-        future = asyncio.run_coroutine_threadsafe(done(), loop)
+        with self._door:
+            if self._loop is None:
+                if asyncio.iscoroutine(work):
+                    work.close()
+                raise NotRunningError("the client is not running: use it inside of `with`")
+            future = asyncio.run_coroutine_threadsafe(done(), self._loop)
         try:
             return future.result()
         except (KeyboardInterrupt, SystemExit):
@@ -106,6 +113,17 @@ class Portal:
             except StopAsyncIteration:
                 return
             yield item
+
+
+async def _rest() -> None:
+    """Waits until nothing is left to be done. What the client's end did not end (a callback that still runs) is given up."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    if rest:
+        _, rest = await asyncio.wait(rest, timeout=REST_S)
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=REST_S)
 
 
 class Run:
@@ -308,7 +326,9 @@ class TurnlaneBase:
         return self._started
 
     def start(self: B) -> B:
-        """Starts the sidecar and greets it."""
+        """Starts the sidecar and greets it. One that runs is left as it is."""
+        if self._started is not None:
+            return self
         self._portal.open()
         try:
             self._started = self._portal.call(self._made)
