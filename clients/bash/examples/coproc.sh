@@ -62,7 +62,9 @@ status=125
 while IFS= read -r line <&"$from"; do
   case $line in
     '{"jsonrpc":"2.0","method":"run/output",'*)
-      if text=$(field "$line" text; printf .); then
+      if bytes=$(field "$line" base64); then # what is not UTF-8
+        base64 -d <<<"$bytes"
+      elif text=$(field "$line" text && printf .); then
         text=${text%.}
         printf '%b' "${text//\\\"/\"}"
       fi ;;
@@ -71,7 +73,7 @@ while IFS= read -r line <&"$from"; do
       case $outcome in
         cancelled) status=130 ;;
         timedOut) status=124 ;;
-        *) status=$(number "$line" exitCode) || { [ "$outcome" = completed ] && status=0; } || status=125 ;;
+        *) status=$(number "$line" exitCode) || case $outcome in completed) status=0 ;; failed) status=1 ;; *) status=125 ;; esac ;;
       esac
       printf 'coproc.sh: %s\n' "$outcome" >&2
       break ;;

@@ -2,12 +2,14 @@
 
     python ci.py [--timeout SECONDS] [--run-id ID] -- make test
 
-With a `--run-id` (a commit and a step, say) it can be repeated: a run that has ended is not run again, its end is told again.
+Each folder has a session of its own, so what runs in one folder runs one after the other. With a `--run-id` (a commit and a step, say) it can be
+repeated there: a run that has ended is not run again, its end is told again, and one that is under way is joined.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 
@@ -23,11 +25,16 @@ def main() -> int:
     options = parser.parse_args()
     try:
         with Turnlane.spawn() as t:
-            t.open_session("ci", agent="sh", cwd=os.getcwd())  # noqa: PTH109
-            run = t.prompt("ci", " ".join(options.command), run_id=options.run_id, timeout_ms=int(options.timeout * 1000))
+            folder = os.getcwd()  # noqa: PTH109
+            session = "ci-" + hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+            t.open_session(session, agent="sh", cwd=folder)
+            run = t.prompt(session, " ".join(options.command), run_id=options.run_id, timeout_ms=int(options.timeout * 1000))
+            shown = False
             try:
                 for chunk in run:
-                    print(chunk.text, end="", flush=True)
+                    sys.stdout.buffer.write(chunk.data)  # bytes, since a character may come in two pieces
+                    sys.stdout.buffer.flush()
+                    shown = True
                 done = run.result()
             except KeyboardInterrupt:
                 run.cancel()
@@ -35,8 +42,8 @@ def main() -> int:
     except TurnlaneError as error:
         print(f"ci: {error}", file=sys.stderr)
         return 125
-    if run.duplicate:
-        print(done.text, end="")
+    if not shown:
+        print(done.text, end="", flush=True)
     print(f"ci: {done.summary}", file=sys.stderr)
     return done.exit_status
 

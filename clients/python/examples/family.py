@@ -31,13 +31,17 @@ async def main() -> int:
             run = await t.prompt(child, command, run_id=f"{child}-{today}")
             run_ids.append(run.run_id)
 
-        failed = 0
-        async with t.drain("lead", until=RunGroup(run_ids)) as batch:
-            for done in batch:
-                failed += not done.ok
-                print(f"{done.session_id}: {done.text.strip()} ({done.summary})")
+        taken = failed = 0
+        while True:  # of results that say much, a batch holds only some
+            async with t.drain("lead", until=RunGroup(run_ids)) as batch:
+                for done in batch:
+                    taken += 1
+                    failed += not done.ok
+                    print(f"{done.session_id}: {done.text.strip()} ({done.summary})")
             if not batch:
-                print("nothing new: today's results were taken before")
+                break
+        if not taken:
+            print("nothing new: today's results were taken before")
     return 1 if failed else 0
 
 

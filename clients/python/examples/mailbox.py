@@ -3,7 +3,8 @@
     python mailbox.py NAME
 
 Start it, and in another terminal: `turnlane run --parent NAME -- 'echo hello'`. Ctrl-C ends it. It may be killed at any time: what it had not
-acknowledged comes again, so it keeps a note of the runs that it has dealt with. Several may drain one mailbox; they share the work.
+acknowledged comes again, marked as such, since it may have been dealt with. A bot that must not act twice writes the run's id down with what it does (into
+the ticket, in the same transaction) and looks there first. Several may drain one mailbox; they share the work.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-from typing import Set
 
 from turnlane import Completion, Turnlane
 
@@ -21,20 +21,18 @@ HOUR_MS = 3_600_000
 
 async def deal_with(done: Completion) -> None:
     """What the bot is for: to send a message, to open a ticket, to start the next step."""
-    print(f"{done.run_id} of {done.session_id}: {done.summary}: {done.text.strip()}", flush=True)
+    again = " (again)" if (done.attempt or 1) > 1 else ""
+    print(f"{done.run_id} of {done.session_id}{again}: {done.summary}: {done.text.strip()}", flush=True)
 
 
 async def drain(name: str) -> None:
-    dealt_with: Set[str] = set()
     async with Turnlane.spawn() as t:
         await t.open_session(name, agent="script")
         print(f"waiting for what comes for {name}", flush=True)
         while True:
             async with t.drain(name, wait_ms=HOUR_MS) as batch:
                 for done in batch:
-                    if done.run_id not in dealt_with:
-                        await deal_with(done)
-                        dealt_with.add(done.run_id)
+                    await deal_with(done)
                     await batch.ack(done.run_id)
 
 
