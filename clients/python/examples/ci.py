@@ -32,7 +32,7 @@ def main() -> int:
             shown = False
             try:
                 for chunk in run:
-                    sys.stdout.buffer.write(chunk.data)  # bytes, since a character may come in two pieces
+                    sys.stdout.buffer.write(chunk.data)  # as it is
                     sys.stdout.buffer.flush()
                     shown = True
                 done = run.result()

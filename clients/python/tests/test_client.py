@@ -94,6 +94,12 @@ class Runs(ClientCase):
         with self.assertRaisesRegex(RunFailedError, "is failed: the command exited with code 3"):
             done.raise_for_outcome()
 
+    async def test_a_character_that_comes_in_two_pieces_is_one(self) -> None:
+        async with self.client(default_agent="sh") as t:
+            run = await t.prompt("s", r"printf 'a\303'; read x < /dev/null; sleep 0.1; printf '\251b\303'")
+            texts = [chunk.text async for chunk in run]
+            self.assertEqual(("".join(texts), run.missed), ("aéb\ufffd", 0))
+
     async def test_a_cancelled_task_cancels_its_wait_and_not_its_run(self) -> None:
         async with self.client(default_agent="script") as t:
             run = await t.prompt("s", "say begun\nhold door", run_id="r")
@@ -316,6 +322,18 @@ class Leases(ClientCase):
                         self.assertTrue(batch.lost)
                 self.assertIn("is over before its body is done", "".join(logs.output))
 
+    async def test_what_others_hold_by_the_end_of_a_body_is_told(self) -> None:
+        async with self.client() as t, self.client() as other:
+            await self.family(t, 1)
+            with self.assertLogs("turnlane", "WARNING") as logs:
+                async with t.drain("parent") as batch:
+                    assert batch.delivery_id is not None
+                    await t.release(batch.delivery_id)
+                    taken = await other.take("parent")
+            self.assertIn("others have by now: r0", "".join(logs.output))
+            assert taken.delivery_id is not None
+            await other.ack(taken.delivery_id)
+
     async def test_a_group_is_waited_for(self) -> None:
         async with self.client() as t:
             await t.open_session("parent", agent="script")
@@ -411,6 +429,14 @@ def lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+class OtherLoop(ClientCase):
+    async def test_a_client_is_used_where_it_was_started(self) -> None:
+        async with self.client() as t:
+            with self.assertRaisesRegex(NotRunningError, "another event loop"):
+                await asyncio.get_running_loop().run_in_executor(None, lambda: asyncio.run(t.stats()))
+            await t.stats()
 
 
 class Leaving(ClientCase):

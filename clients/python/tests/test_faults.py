@@ -22,6 +22,7 @@ from turnlane import (
     Turnlane,
     TurnlaneError,
     _core,
+    _link,
     errors,
 )
 from turnlane import run as run_module
@@ -64,6 +65,20 @@ class Greeting(FakeCase):
         program.chmod(0o755)
         with mock.patch.object(_core, "START_S", 0.2), self.assertRaisesRegex(StartError, "did not answer"):
             await self.client(binary=program).start()
+
+    async def test_one_that_is_something_else_and_does_not_end_is_killed(self) -> None:
+        t = self.play({"initialize": [["deaf", {"raw": "Welcome to Frobnicator"}]]})
+        links: List[_link.Link] = []
+        start = _link.Link.start
+
+        async def noted(link: _link.Link, *given: Any) -> None:
+            links.append(link)
+            await start(link, *given)
+
+        with mock.patch.object(_core, "FORCE_S", 0.01), mock.patch.object(_link.Link, "start", noted):
+            with self.assertRaises(ProtocolMismatchError):
+                await t.start()
+            self.assertEqual(await links[0].exited, -signal.SIGKILL)
 
     async def test_what_the_sidecar_refuses_at_the_start_is_its_own_error(self) -> None:
         t = self.play({"initialize": [[refused("storeLocked", -32013)]]})

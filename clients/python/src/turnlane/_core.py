@@ -107,6 +107,7 @@ class Core:
         self._order = Order()
         self._again: List[Request] = []
         self._deaths: List[float] = []
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
         # What starts the sidecar, for the first time or again.
         self._starting: Optional[asyncio.Task[None]] = None
         self._leaving: Optional[asyncio.Task[None]] = None
@@ -124,6 +125,7 @@ class Core:
         if self.life is not Life.NEW:
             raise NotRunningError(f"the client {self.life.value}")
         self.life, self._failure = Life.STARTING, None
+        self._loop = asyncio.get_running_loop()
         self._starting = asyncio.ensure_future(self._connect())
         try:
             await self._starting
@@ -223,6 +225,9 @@ class Core:
             await link.close()
             if isinstance(error, OSError):
                 raise StartError(f"{argv[0]} can't be started: {error}") from error
+            if link.pid:
+                await link.status(FORCE_S)
+                link.signal(signal.SIGKILL)
             raise
         self._link = link
 
@@ -268,6 +273,8 @@ class Core:
         """Asks and waits for the answer. A cancelled wait is given up and takes nothing."""
         if self._failure is not None:
             raise self._failure
+        if asyncio.get_running_loop() is not self._loop:
+            raise NotRunningError("the client was started in another event loop: use it there, or from turnlane.sync")
         request = self._request(method, params or {}, hook)
         if self._up and self._link is not None:
             self._write(self._link, request)

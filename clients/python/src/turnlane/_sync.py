@@ -171,8 +171,15 @@ class Run:
         """How it ended; `None` while it has not."""
         return self._run.completion
 
+    @property
+    def missed(self) -> int:
+        """How many bytes were left out of what has been read, since that was too late: the sum of its chunks' `missed`."""
+        return self._run.missed
+
     def result(self, timeout: Optional[float] = None) -> Completion:
         """Waits for its end, at most so many seconds: then `TimeoutError`, and the run goes on."""
+        if self._run.completion is not None:
+            return self._run.completion
         try:
             return self._portal.wait(asyncio.wait_for(self._run.result(), timeout))
         except asyncio.TimeoutError:

@@ -184,7 +184,11 @@ class Lease:
         if self._extending is not None:
             self._extending.cancel()
         if kind is None:
-            await batch.ack()
+            held = (await batch.ack()).held
+            if held:
+                log.warning(
+                    "the lease %s was over before its body was done, and others have by now: %s", batch.delivery_id, ", ".join(held)
+                )
             return
         try:
             await batch.release()

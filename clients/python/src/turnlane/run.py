@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import codecs
 import collections
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Generator, List, Mapping, Optional
 
 from .types import CancelResult, Completion, PromptResult, RunRecord
@@ -38,6 +39,7 @@ class Chunk:
     """What the agent tells of its work, if this is that: the `update` of a `session/update` of the Agent Client Protocol."""
     size: int = -1
     """How many bytes of the run's output it is: those of its data, or of the JSON that an update was."""
+    _text: Optional[str] = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.size < 0:
@@ -45,7 +47,9 @@ class Chunk:
 
     @property
     def text(self) -> str:
-        """Its bytes as UTF-8, with U+FFFD for what is not."""
+        """Its bytes as UTF-8, with U+FFFD for what is not. Of a character that two chunks share, the second has all."""
+        if self._text is not None:
+            return self._text
         return self.data.decode("utf-8", "replace")
 
     def __str__(self) -> str:
@@ -74,6 +78,9 @@ class Run:
         """Whether its prompt has no answer yet."""
         self.on_permission = on_permission
         """Who answers its questions, instead of the client's `on_permission`."""
+        self.missed = 0
+        """How many bytes were left out of what has been read, since that was too late: the sum of its chunks' `missed`."""
+        self._decoders: Dict[str, codecs.IncrementalDecoder] = {}
         self._chunks: Deque[Chunk] = collections.deque()
         self._held = 0
         self._read_to = 0
@@ -226,15 +233,25 @@ class Run:
     async def __anext__(self) -> Chunk:
         await self._until(lambda: bool(self._chunks) or (self.completion is not None and not self._catching_up))
         if not self._chunks:
-            raise StopAsyncIteration
+            rest = self._rest()
+            if not rest:
+                raise StopAsyncIteration
+            return Chunk(self._read_to, "stdout", b"", _text=rest)
         chunk = self._chunks.popleft()
         self._held -= chunk.size
         missed = max(0, chunk.offset - self._read_to)
+        self.missed += missed
         self._read_to = chunk.offset + chunk.size
-        return replace(chunk, missed=missed)
+        before = self._rest() if missed else ""
+        decoder = self._decoders.setdefault(chunk.stream, codecs.getincrementaldecoder("utf-8")("replace"))
+        return replace(chunk, missed=missed, _text=before + decoder.decode(chunk.data))
+
+    def _rest(self) -> str:
+        """What begins a character that does not go on."""
+        return "".join(decoder.decode(b"", final=True) for decoder in self._decoders.values())
 
     async def read(self) -> str:
-        """All output that is left, to its end. For what may be long, iterate."""
+        """All output that is left, to its end, as far as it is kept: `missed` counts what is not. For what may be long, iterate."""
         pieces: List[bytes] = [chunk.data async for chunk in self]
         return b"".join(pieces).decode("utf-8", "replace")
 
