@@ -246,6 +246,28 @@ class Repeating(FakeCase):
                 await t.open_session("s", recover="cancel")
         self.assertEqual([one["params"] for one in self.received("session/open", life=1)], [{"sessionId": "s", "recover": "cancel"}])
 
+    async def test_a_session_whose_opening_nobody_waited_for_is_opened_again_with_its_variables(self) -> None:
+        opened = {"session": {}, "created": True, "recovered": 0}
+        waited: Dict[str, Any] = {"result": {"runs": [], "timedOut": False}}
+        first: Dict[str, Any] = {
+            "session/open": [["silence"]],
+            "agent/list": [[{"id": 2, "result": opened}, {"result": {"agents": [], "more": False}}]],
+            "run/wait": [["die"]],
+        }
+        second: Dict[str, Any] = {
+            "session/get": [[{"result": {"state": "dormant"}}]],
+            "session/open": [[{"result": opened}]],
+            "run/wait": [[waited]],
+        }
+        async with self.play(first, second) as t:
+            opening = asyncio.ensure_future(t.open_session("s", env={"A": "1"}))
+            await asyncio.sleep(0)
+            opening.cancel()
+            await asyncio.wait([opening])
+            await t.list_agents()
+            await t.wait("r")
+        self.assertEqual([one["params"] for one in self.received("session/open", life=1)], [{"sessionId": "s", "env": {"A": "1"}}])
+
     async def test_a_session_that_can_not_be_opened_again_is_told_of(self) -> None:
         second: Dict[str, Any] = {
             "session/get": [[{"result": {"state": "dormant"}}]],
@@ -522,6 +544,19 @@ class Odd(FakeCase):
         self.assertEqual(
             [(chunk.offset, chunk.missed, len(chunk.data)) for chunk in chunks], [(2100, 2100, 300), (2400, 0, 300), (2700, 0, 300)]
         )
+        self.assertEqual(run.missed, 2100)
+
+    async def test_what_is_missing_at_the_end_is_told(self) -> None:
+        def told(offset: int, **more: Any) -> Dict[str, Any]:
+            return {
+                "say": {"method": "run/output", "params": {"runId": "r", "sessionId": "s", "offset": offset, "stream": "stdout", **more}}
+            }
+
+        said = [told(0, text="one"), told(10, text="", dropped=7)]
+        async with self.play({"prompt": [[accepted("r"), *said, completed("r", 1)]]}) as t:
+            run = await t.prompt("s", "x", run_id="r")
+            chunks = [(chunk.text, chunk.missed) async for chunk in run]
+        self.assertEqual((chunks, run.missed), ([("one", 0), ("", 7)], 7))
 
     async def test_what_this_version_does_not_know_is_passed_over(self) -> None:
         more = [{"say": {"method": "moon/risen", "params": {}}}, {"raw": "{broken"}, {"raw": '"text"'}, {"say": {"id": 99, "result": 1}}]

@@ -54,6 +54,9 @@ class EventStream:
             return
         key: Hashable
         self._numbers += 1
+        if event.method == "run/completed":
+            # What it was before says nothing more.
+            self._queue.pop(("run/changed", event.raw["runId"]), None)
         if event.durable:
             self._newest = event.raw["cursor"]
             if self._behind:
