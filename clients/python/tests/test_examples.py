@@ -141,12 +141,27 @@ class Programs(unittest.TestCase):
         done = self.run_it("-m", "turnlane", "--", "echo out; echo err >&2; exit 4")
         self.assertEqual((done.returncode, done.stdout), (4, "out\n"))
         self.assertRegex(done.stderr, r"\Aerr\nturnlane: failed: the command exited with code 4 \[[-0-9a-f]+\]\n\Z")
+        empty = self.run_it("-m", "turnlane", "--", "")
+        self.assertEqual(empty.returncode, 125)
+        with Turnlane.spawn(env=self.env) as t:
+            self.assertEqual([session.state for session in t.sessions()], ["closed"])
         self.env["TURNLANE_BIN"] = "/no/such"
         refused = self.run_it("-m", "turnlane")
         self.assertEqual(refused.returncode, 125)
         self.assertIn("TURNLANE_BIN names /no/such, which is not there", refused.stderr)
 
     @unittest.skipUnless(COPROC.exists() and shutil.which("bash"), "bash, or the script beside this package, is not there")
+    def test_the_demo_shows_what_an_agent_asks(self) -> None:
+        words = [sys.executable, "-m", "turnlane", "--agent", "script", "--", "ask Shall I?"]
+        asking = subprocess.Popen(words, env=self.env, cwd=self.folder, stderr=subprocess.PIPE, text=True)
+        with contextlib.ExitStack() as after:
+            after.callback(asking.kill)
+            assert asking.stderr is not None
+            after.callback(asking.stderr.close)
+            self.assertIn("turnlane: it asks: Shall I? (yes, no)", asking.stderr.readline())
+            asking.send_signal(signal.SIGINT)
+            self.assertEqual(asking.wait(timeout=60), 130)
+
     def test_bash_speaks_to_a_sidecar_through_a_coprocess(self) -> None:
         done = self.run_it("bash", COPROC, 'printf "h\\303\\251llo \\"q\\" \\\\\\\\ 100%%\\n\\ttab\\n"; exit 3')
         self.assertEqual((done.returncode, done.stdout), (3, 'héllo "q" \\ 100%\n\ttab\n'), done.stderr)

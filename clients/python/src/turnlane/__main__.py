@@ -8,14 +8,23 @@ import contextlib
 import sys
 from typing import List, Optional
 
-from . import RunGroup, Turnlane, TurnlaneError, __version__
+from . import Question, RunGroup, Turnlane, TurnlaneError, __version__
 
 
 async def one(prompt: str, agent: str, store: Optional[str]) -> int:
     """Runs a prompt as `turnlane run` does."""
-    async with Turnlane.spawn(store=store) as t:
-        opened = await t.open_session(agent=agent)
-        run = await t.prompt(opened.session.session_id, prompt)
+
+    def asked(question: Question) -> None:
+        choice = ", ".join(option.option_id for option in question.options)
+        print(f"turnlane: it asks: {question.text} ({choice}). Another client may answer; Ctrl-C ends it", file=sys.stderr, flush=True)
+
+    async with Turnlane.spawn(store=store, on_permission=asked) as t:
+        session = (await t.open_session(agent=agent)).session.session_id
+        try:
+            run = await t.prompt(session, prompt)
+        except TurnlaneError:
+            await t.close_session(session, purge=True)
+            raise
         async for chunk in run:
             stream = sys.stderr.buffer if chunk.stream == "stderr" else sys.stdout.buffer
             stream.write(chunk.data)
