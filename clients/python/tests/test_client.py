@@ -94,12 +94,6 @@ class Runs(ClientCase):
         with self.assertRaisesRegex(RunFailedError, "is failed: the command exited with code 3"):
             done.raise_for_outcome()
 
-    async def test_a_character_that_comes_in_two_pieces_is_one(self) -> None:
-        async with self.client(default_agent="sh") as t:
-            run = await t.prompt("s", r"printf 'a\303'; read x < /dev/null; sleep 0.1; printf '\251b\303'")
-            texts = [chunk.text async for chunk in run]
-            self.assertEqual(("".join(texts), run.missed), ("aéb\ufffd", 0))
-
     async def test_a_cancelled_task_cancels_its_wait_and_not_its_run(self) -> None:
         async with self.client(default_agent="script") as t:
             run = await t.prompt("s", "say begun\nhold door", run_id="r")

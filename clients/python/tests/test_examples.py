@@ -81,7 +81,7 @@ class Programs(unittest.TestCase):
             "--run-id",
             "abc",
             "--",
-            f"echo begun; read line < {gate}; printf '\\303'; echo '\\251'",
+            f"echo begun; read line < {gate}; printf '\\303'; printf '\\251\\n'",
         ]
         pipes: Dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "env": self.env, "cwd": self.folder}
         with contextlib.ExitStack() as after:

@@ -149,14 +149,19 @@ class Living(FakeCase):
         await t.call("stats")
         await t.close()
 
-    async def test_leaving_is_said_and_what_does_not_hear_is_killed(self) -> None:
+    async def test_leaving_is_said_once(self) -> None:
+        t = await self.play({}).start()
+        await asyncio.gather(t.close(), t.close())
+        await t.close()
+        self.assertEqual(len(self.received("exit")), 1)
+
+    async def test_what_does_not_hear_of_a_leave_is_killed(self) -> None:
         with mock.patch.object(_core, "FORCE_S", 0.01):
             t = await self.play({"initialize": [["deaf", {"result": fake.HELLO}]]}).start()
             exited = t._core._link.exited if t._core._link is not None else None
             await t.close(timeout=0.01)
         assert exited is not None
         self.assertEqual(exited.result(), -signal.SIGKILL)
-        self.assertEqual(len(self.received("exit")), 1)
 
 
 class Repeating(FakeCase):
@@ -358,7 +363,7 @@ class Dying(FakeCase):
                             after.enter_context(self.assertRaises(ConnectionLostError))
                         async with t.drain("s") as batch:
                             dying = asyncio.ensure_future(t.list_agents())
-                            await asyncio.wait_for(batch.until_lost(), 5)
+                            await asyncio.wait_for(batch.until_lost(), 60)
                             self.assertTrue(batch.lost)
                     dying.cancel()
                     await asyncio.wait([dying])
@@ -545,6 +550,18 @@ class Odd(FakeCase):
             [(chunk.offset, chunk.missed, len(chunk.data)) for chunk in chunks], [(2100, 2100, 300), (2400, 0, 300), (2700, 0, 300)]
         )
         self.assertEqual(run.missed, 2100)
+
+    async def test_a_character_that_comes_in_two_pieces_is_one(self) -> None:
+        def told(offset: int, stream: str, base64: str) -> Dict[str, Any]:
+            params = {"runId": "r", "sessionId": "s", "offset": offset, "stream": stream, "base64": base64}
+            return {"say": {"method": "run/output", "params": params}}
+
+        # b"a\xc3", an error between, b"\xa9b\xc3"; then a gap, and b"c\xc3"
+        said = [told(0, "stdout", "YcM="), told(2, "stderr", "IQ=="), told(3, "stdout", "qWLD"), told(9, "stdout", "Y8M=")]
+        async with self.play({"prompt": [[accepted("r"), *said, completed("r", 1)]]}) as t:
+            run = await t.prompt("s", "x", run_id="r")
+            texts = [chunk.text async for chunk in run]
+        self.assertEqual(texts, ["a", "!", "éb", "\ufffdc", "\ufffd"])
 
     async def test_what_is_missing_at_the_end_is_told(self) -> None:
         def told(offset: int, **more: Any) -> Dict[str, Any]:

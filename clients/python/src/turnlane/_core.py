@@ -222,12 +222,14 @@ class Core:
             await self._greet(link, argv[0], params)
         except BaseException as error:
             link.signal(signal.SIGTERM)
-            await link.close()
+            try:
+                # One that has fallen silent and stays has others to serve.
+                if link.pid and not await link.ended(FORCE_S):
+                    link.signal(signal.SIGKILL)
+            finally:
+                await link.close()
             if isinstance(error, OSError):
                 raise StartError(f"{argv[0]} can't be started: {error}") from error
-            if link.pid:
-                await link.status(FORCE_S)
-                link.signal(signal.SIGKILL)
             raise
         self._link = link
 
