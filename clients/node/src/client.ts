@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { onAbort } from "./abort.js";
 import { Batch } from "./batch.js";
 import { Core } from "./core.js";
 import { TurnlaneError } from "./errors.js";
@@ -105,8 +106,9 @@ export class Turnlane implements AsyncDisposable {
       restart: options.restart ?? true,
       onPermission: options.onPermission,
     });
-    const onAbort = () => core.link.abandon(new TurnlaneError("notRunning", "the start was given up"));
-    options.signal?.addEventListener("abort", onAbort, { once: true });
+    const stop = onAbort(options.signal, () =>
+      core.link.abandon(new TurnlaneError("notRunning", "the start was given up")),
+    );
     try {
       await core.link.start();
       options.signal?.throwIfAborted();
@@ -115,7 +117,7 @@ export class Turnlane implements AsyncDisposable {
       options.signal?.throwIfAborted();
       throw error;
     } finally {
-      options.signal?.removeEventListener("abort", onAbort);
+      stop();
     }
   }
 
@@ -155,9 +157,7 @@ export class Turnlane implements AsyncDisposable {
     sessionId: string = randomUUID(),
     { signal, ...options }: OpenOptions = {},
   ): Promise<SessionOpenResult> {
-    const opened = await this.request("session/open", { ...options, sessionId }, { signal });
-    this.#core.opened(sessionId, { agent: options.agent ?? undefined, env: options.env ?? undefined });
-    return opened;
+    return this.request("session/open", { ...options, sessionId }, { signal });
   }
 
   /** A session's record. */
@@ -188,7 +188,6 @@ export class Turnlane implements AsyncDisposable {
   /** Cancels what is left of a session and ends its processes; `purge` forgets it altogether. */
   async closeSession(sessionId: string, { signal, purge }: { purge?: boolean } & CallOptions = {}): Promise<void> {
     await this.request("session/close", { sessionId, purge }, { signal });
-    this.#core.closed(sessionId);
   }
 
   // Runs
@@ -200,7 +199,8 @@ export class Turnlane implements AsyncDisposable {
   async prompt(sessionId: string, prompt: PromptContent, options: PromptOptions = {}): Promise<Run> {
     const { signal, onOutput, onPermission, ...params } = options;
     const runId = params.runId ?? randomUUID();
-    const live = this.#core.runs.expect(runId, sessionId, { onOutput, onPermission });
+    const listeners = { onOutput, onPermission };
+    const live = this.#core.runs.expect(runId, sessionId, listeners);
     let accepted: PromptResult;
     try {
       accepted = await this.request("prompt", { ...params, runId, sessionId, prompt }, { signal });
@@ -208,7 +208,7 @@ export class Turnlane implements AsyncDisposable {
       this.#core.runs.forget(runId, error as Error);
       throw error;
     }
-    this.#core.prompted(sessionId);
+    this.#core.runs.listen(runId, listeners);
     // An id that nobody else can have had was answered twice at most because it was asked twice.
     if (params.runId == null) accepted = { ...accepted, duplicate: false };
     else if (accepted.duplicate) this.#catchUp(runId);
@@ -218,16 +218,17 @@ export class Turnlane implements AsyncDisposable {
   /** A run that somebody else began, or an earlier life of this program: its completion, and its output so far as it is kept. */
   async attach(
     runId: string,
-    { signal, onPermission }: Pick<PromptOptions, "signal" | "onPermission"> = {},
+    { signal, ...listeners }: Pick<PromptOptions, "signal" | "onOutput" | "onPermission"> = {},
   ): Promise<Run> {
     const record = await this.getRun(runId, { signal });
-    const live = this.#core.runs.expect(runId, record.sessionId, { onPermission });
+    const live = this.#core.runs.expect(runId, record.sessionId, listeners);
     try {
       await this.#core.alsoHear(record.sessionId, signal);
     } catch (error) {
       this.#core.runs.forget(runId, error as Error);
       throw error;
     }
+    this.#core.runs.listen(runId, listeners);
     if (record.permission !== undefined) this.#core.runs.changed({ ...record, permission: record.permission });
     this.#catchUp(runId);
     const { sessionId, state, seq = 0, position = 0 } = record;
@@ -388,7 +389,7 @@ export class Turnlane implements AsyncDisposable {
     sessions: Sessions,
     { signal, output = true }: { output?: boolean } & CallOptions = {},
   ): Promise<void> {
-    await this.#core.subscribe(sessions, output, signal);
+    await this.request("subscribe", { sessions, output }, { signal });
   }
 
   /**

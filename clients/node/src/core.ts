@@ -1,10 +1,12 @@
+import { orAborted } from "./abort.js";
 import type { Batch } from "./batch.js";
-import { SessionNotFoundError, type TurnlaneError } from "./errors.js";
+import type { TurnlaneError } from "./errors.js";
 import { EventStream, type TurnlaneEvent } from "./events.js";
+import { Following } from "./following.js";
 import { Link, type Keeper } from "./link.js";
 import { LiveRuns, type PermissionHandler } from "./live.js";
 import type { Logger } from "./log.js";
-import type { Agent, InitializeParams, InitializeResult, Methods, Notifications, Sessions } from "./protocol.js";
+import type { Agent, InitializeParams, InitializeResult, Methods, Notifications, SubscribeParams } from "./protocol.js";
 import type { RunOwner } from "./run.js";
 import type { Command, Sidecar } from "./sidecar.js";
 import { PROTOCOL_VERSION } from "./version.js";
@@ -18,6 +20,11 @@ export interface CoreOptions {
   restart: boolean;
   onPermission: PermissionHandler | undefined;
 }
+
+/** A request with its parameters. */
+type Call = { [M in keyof Methods]: { method: M; params: NonNullable<Methods[M]["params"]> } }[keyof Methods];
+/** One that makes turnlane tell of a session. */
+type Adding = Extract<Call, { method: "prompt" | "session/open" }>;
 
 type AnyListener = (params: Notifications[keyof Notifications]) => void;
 
@@ -43,8 +50,7 @@ export class Core implements Keeper, RunOwner {
   readonly #listeners = new Map<keyof Notifications, Set<AnyListener>>();
   readonly #batches = new Set<Batch>();
   readonly #sessions = new Map<string, Secrets>();
-  #followed: "all" | Set<string> = new Set();
-  #output = true;
+  readonly #following: Following;
   /** Whether more is told than is followed: a replay tells of every session. */
   #resuming = false;
   #early: EventStream | undefined;
@@ -57,62 +63,77 @@ export class Core implements Keeper, RunOwner {
     this.over$ = new Promise((resolve) => (this.#setOver = resolve));
     this.link = new Link(options.command, options, options.log, this);
     this.runs = new LiveRuns(this, options.log, options.onPermission);
-    if (options.hello.sessions) this.#follow(options.hello.sessions);
-    else if (options.hello.resumeFrom != null) this.#followed = "all";
+    this.#following = new Following(
+      (params) => this.link.request("subscribe", params),
+      (isNew) => this.#regained(isNew),
+    );
+    if (options.hello.sessions) this.#following.begin(options.hello.sessions);
+    else if (options.hello.resumeFrom != null) this.#following.begin("all");
     // Nobody can listen yet to what comes first.
     if (options.hello.resumeFrom != null) this.#early = this.stream({});
   }
 
+  /** Asks, and remembers what is needed of it when the sidecar dies: what this client hears of, and which sessions are open. */
   request<M extends keyof Methods>(
     method: M,
     params: Methods[M]["params"],
     signal?: AbortSignal,
   ): Promise<Methods[M]["result"]> {
-    return this.link.request(method, params, signal);
+    const call = { method, params: params ?? {} } as Call;
+    const ask = () => this.link.request(method, params, signal);
+    switch (call.method) {
+      case "subscribe":
+        return this.#choose(call.params, ask as () => Promise<null>);
+      case "prompt":
+      case "session/open":
+        return this.#inSession(call, ask);
+      case "session/close":
+        return ask().then((answer) => {
+          this.#sessions.delete(call.params.sessionId);
+          return answer;
+        });
+      default:
+        return ask();
+    }
   }
 
   // What the client does.
 
-  opened(sessionId: string, secrets: Secrets): void {
-    this.prompted(sessionId);
-    const { agent, env } = secrets;
-    const known = this.#sessions.get(sessionId) ?? {};
-    const described = typeof agent === "object" ? { agent } : {};
-    this.#sessions.set(sessionId, { ...known, ...described, ...(env ? { env } : {}) });
-  }
-
-  prompted(sessionId: string): void {
-    if (this.#followed !== "all") this.#followed.add(sessionId);
-    if (!this.#sessions.has(sessionId)) this.#sessions.set(sessionId, {});
-  }
-
-  closed(sessionId: string): void {
-    this.#sessions.delete(sessionId);
-  }
-
-  async subscribe(sessions: Sessions, output: boolean, signal?: AbortSignal): Promise<void> {
-    await this.request("subscribe", { sessions, output }, signal);
-    this.#output = output;
-    this.#follow(sessions);
+  async #choose(params: SubscribeParams, ask: () => Promise<null>): Promise<null> {
+    const answer = await this.#following.choose(params, ask);
     // What is no longer heard of is waited for.
     for (const { runId, sessionId } of this.runs.all) if (!this.hears(sessionId)) this.runs.watch(runId);
+    return answer;
+  }
+
+  async #inSession<T>(call: Adding, ask: () => Promise<T>): Promise<T> {
+    const { sessionId } = call.params;
+    // Whoever opens one without naming it finds its name in the answer, and turnlane has added it.
+    if (sessionId == null) return ask();
+    const answer = await this.#following.adding(sessionId, ask);
+    const { agent, env } = call.method === "session/open" ? call.params : {};
+    const known = this.#sessions.get(sessionId) ?? {};
+    const described = typeof agent === "object" && agent !== null ? { agent } : {};
+    this.#sessions.set(sessionId, { ...known, ...described, ...(env ? { env } : {}) });
+    return answer;
   }
 
   /** Hears of one session more. */
-  async alsoHear(sessionId: string, signal?: AbortSignal): Promise<void> {
-    while (this.#followed !== "all" && !this.hears(sessionId)) {
-      try {
-        await this.subscribe([...this.#followed, sessionId], this.#output, signal);
-      } catch (error) {
-        // Somebody has purged one that was followed.
-        const gone = error instanceof SessionNotFoundError && error.data.sessionId !== sessionId;
-        if (!gone || !this.#followed.delete(error.data.sessionId)) throw error;
-      }
+  alsoHear(sessionId: string, signal?: AbortSignal): Promise<void> {
+    return orAborted(signal, this.#following.also(sessionId));
+  }
+
+  /** Sessions may not have been heard of for a while: what was said there is read, and who has ended is asked. */
+  #regained(isNew: (sessionId: string) => boolean): void {
+    for (const { runId, sessionId } of this.runs.all) {
+      if (!isNew(sessionId)) continue;
+      void this.runs.catchUp(runId);
+      this.runs.watch(runId);
     }
   }
 
   hears(sessionId: string): boolean {
-    return this.#followed === "all" || this.#followed.has(sessionId);
+    return this.#following.hears(sessionId);
   }
 
   holds(batch: Batch): void {
@@ -173,9 +194,11 @@ export class Core implements Keeper, RunOwner {
       this.cursor = info.cursor;
       this.runs.all.forEach(({ runId }) => this.runs.watch(runId));
     }
-    await this.#resubscribe(life);
+    await this.#following.restore((params) => life.request("subscribe", params));
     this.#resuming = false;
     await Promise.all([...this.#sessions].map(([sessionId, secrets]) => this.#reopen(life, sessionId, secrets)));
+    // Under an owner that lives on, runs have said more meanwhile.
+    if (info.role === "attached") this.runs.all.forEach(({ runId }) => void this.runs.catchUp(runId));
   }
 
   lost(): void {
@@ -212,28 +235,8 @@ export class Core implements Keeper, RunOwner {
     }
   }
 
-  #follow(sessions: Sessions): void {
-    this.#followed = sessions === "all" ? "all" : new Set(sessions);
-  }
-
   #wants(event: TurnlaneEvent): boolean {
     return this.hears(event.method === "deadLetter/added" ? event.params.parent : event.params.sessionId);
-  }
-
-  /** What the life before heard of, less what is no more. */
-  async #resubscribe(life: Sidecar): Promise<void> {
-    for (;;) {
-      const sessions = this.#followed === "all" ? "all" : [...this.#followed];
-      if (sessions === "all" && this.#output) return;
-      try {
-        await life.request("subscribe", { sessions, output: this.#output });
-        return;
-      } catch (error) {
-        if (!(error instanceof SessionNotFoundError) || this.#followed === "all") throw error;
-        if (!this.#followed.delete(error.data.sessionId)) throw error;
-        this.#sessions.delete(error.data.sessionId);
-      }
-    }
   }
 
   /** What was found queued goes on only in a session that somebody has opened. */

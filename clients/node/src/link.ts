@@ -1,3 +1,4 @@
+import { onAbort } from "./abort.js";
 import {
   NotRunningError,
   ConnectionLostError,
@@ -43,7 +44,8 @@ interface Flight extends Asked {
   readonly reject: (error: unknown) => void;
   /** Not written to the present life. */
   waiting: boolean;
-  readonly onAbort: () => void;
+  /** Takes back what waits for the signal. */
+  deaf: () => void;
 }
 
 /** Keeps a sidecar alive, and brings every request to its one answer, over the deaths of processes. */
@@ -103,10 +105,10 @@ export class Link {
         resolve: resolve,
         reject,
         waiting: true,
-        onAbort: () => this.#settle(flight, () => reject(signal?.reason as Error)),
+        deaf: () => undefined,
       };
       this.#flights.add(flight);
-      signal?.addEventListener("abort", flight.onAbort, { once: true });
+      flight.deaf = onAbort(signal, () => this.#settle(flight, () => reject(signal?.reason as Error)));
       if (this.#up && this.#life !== undefined) this.#ask(flight, this.#life);
     });
   }
@@ -253,7 +255,7 @@ export class Link {
   /** Brings a request to its end, unless it has one. */
   #settle(flight: Flight, how: () => void): boolean {
     if (!this.#flights.delete(flight)) return false;
-    flight.signal?.removeEventListener("abort", flight.onAbort);
+    flight.deaf();
     how();
     return true;
   }

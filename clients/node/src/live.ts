@@ -1,8 +1,8 @@
 import { completionOf } from "./completion.js";
 import { AlreadyAnsweredError, PermissionNotFoundError, type TurnlaneError } from "./errors.js";
 import type { Logger } from "./log.js";
-import { chunkOf, Output, OUTPUT_KEPT, type Chunk } from "./output.js";
-import type { Completion, OutputChunk, Permission, RunChanged, RunOutput } from "./protocol.js";
+import { Output, OUTPUT_KEPT, type Chunk } from "./output.js";
+import type { Completion, Permission, RunChanged, RunOutput } from "./protocol.js";
 import type { RunOwner } from "./run.js";
 
 /** A question of an agent's that a person, or a rule, is to answer. */
@@ -28,11 +28,13 @@ interface Live {
   readonly sessionId: string;
   readonly output: Output;
   readonly completion: Promise<Completion>;
-  readonly listeners: RunListeners;
+  listeners: RunListeners;
   readonly resolve: (completion: Completion) => void;
   readonly reject: (error: Error) => void;
   /** Callers that wait for it. Several prompts with one id are one run. */
   users: number;
+  /** While its output so far is being read: whether that is to be done once more. */
+  reading?: { again: boolean };
 }
 
 /** The runs that this client has in hand: each from its prompt, or since it was attached to, until its completion. */
@@ -62,9 +64,17 @@ export class LiveRuns {
     const completion = new Promise<Completion>((...settle) => ([resolve, reject] = settle));
     // Nobody has to wait for a run.
     completion.catch(() => undefined);
-    const live: Live = { sessionId, output: new Output(OUTPUT_KEPT), completion, listeners, resolve, reject, users: 1 };
+    const output = new Output(OUTPUT_KEPT, () => void this.catchUp(runId));
+    const live: Live = { sessionId, output, completion, listeners: {}, resolve, reject, users: 1 };
     this.#live.set(runId, live);
+    this.#tell(live, listeners);
     return live;
+  }
+
+  /** The prompt that brought these was accepted: they take the place of those of an earlier prompt with this id. */
+  listen(runId: string, listeners: RunListeners): void {
+    const live = this.#live.get(runId);
+    if (live !== undefined) this.#tell(live, listeners);
   }
 
   /** There is no such run after all. */
@@ -86,26 +96,30 @@ export class LiveRuns {
     );
   }
 
-  /** Reads what a run has said before this client heard of it, so far as turnlane keeps it. */
+  /** Reads what a run has said and this client has not been told, so far as turnlane keeps it. */
   async catchUp(runId: string): Promise<void> {
-    const output = this.#live.get(runId)?.output;
-    if (output === undefined) return;
+    const live = this.#live.get(runId);
+    if (live === undefined) return;
+    if (live.reading !== undefined) {
+      live.reading.again = true;
+      return;
+    }
+    const { output } = live;
+    const reading: Live["reading"] = { again: true };
+    live.reading = reading;
     output.hold();
-    const before: OutputChunk[] = [];
     try {
-      let from: number | undefined = 0;
-      while (from !== undefined) {
-        const page: { chunks: OutputChunk[]; more: boolean; next: number } = await this.#owner.request("run/output", {
-          runId,
-          from,
-        });
-        before.push(...page.chunks);
-        from = page.more ? page.next : undefined;
+      while (reading.again) {
+        reading.again = false;
+        const page = await this.#owner.request("run/output", { runId, from: output.next });
+        output.fill(page.chunks);
+        if (page.more && page.chunks.length > 0) reading.again = true;
       }
     } catch (error) {
       this.#log.debug(`the output of ${runId} so far: ${String(error)}`);
     }
-    output.release(before);
+    live.reading = undefined;
+    output.release();
   }
 
   /** Those that have not ended, so far as is known. */
@@ -114,10 +128,7 @@ export class LiveRuns {
   }
 
   said(output: RunOutput): void {
-    const live = this.#live.get(output.runId);
-    if (live === undefined) return;
-    if (live.listeners.onOutput === undefined) live.output.push(output);
-    else live.listeners.onOutput(chunkOf(output));
+    this.#live.get(output.runId)?.output.push(output);
   }
 
   changed({ runId, sessionId, state, permission }: RunChanged): void {
@@ -151,6 +162,20 @@ export class LiveRuns {
     this.#live.delete(runId);
     live.output.end(error);
     live.reject(error);
+  }
+
+  #tell(live: Live, listeners: RunListeners): void {
+    const { onOutput, onPermission } = listeners;
+    if (onPermission !== undefined) live.listeners.onPermission = onPermission;
+    if (onOutput === undefined) return;
+    live.listeners.onOutput = onOutput;
+    live.output.to((chunk) => {
+      try {
+        onOutput(chunk);
+      } catch (error) {
+        this.#log.error(`a callback for output failed: ${String(error)}`);
+      }
+    });
   }
 
   #closeQuestion(runId: string): void {

@@ -75,7 +75,12 @@ export class Run implements AsyncIterable<Chunk> {
     return this.#output.reader();
   }
 
-  /** Reads its output to its end, as one text. */
+  /** Bytes of its output that were left out before what has been read of it, at least: 0 when that is all of it. */
+  get dropped(): number {
+    return this.#output.dropped;
+  }
+
+  /** Reads its output to its end, as one text: all of it if `dropped` is 0 then. */
   async read(): Promise<string> {
     let text = "";
     for await (const chunk of this) text += chunk.text;

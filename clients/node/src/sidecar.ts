@@ -11,6 +11,7 @@ import {
   type Message,
   type MessageConnection,
 } from "vscode-jsonrpc/node";
+import { onAbort } from "./abort.js";
 import { rpcError } from "./errors.js";
 import type { Logger } from "./log.js";
 import type { Methods, Notifications } from "./protocol.js";
@@ -116,9 +117,8 @@ export class Sidecar {
     signal?: AbortSignal,
   ): Promise<Methods[M]["result"]> {
     const giveUp = new CancellationTokenSource();
-    const onAbort = () => giveUp.cancel();
     if (signal?.aborted) giveUp.cancel();
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const deaf = onAbort(signal, () => giveUp.cancel());
     try {
       return await this.#connection.sendRequest<Methods[M]["result"]>(method, params ?? undefined, giveUp.token);
     } catch (error) {
@@ -126,7 +126,7 @@ export class Sidecar {
       const own = error instanceof ResponseError && !(error.code <= -32090 && error.code >= -32099);
       throw own ? rpcError(error.code, error.message, error.data) : new LifeOver(String(error));
     } finally {
-      signal?.removeEventListener("abort", onAbort);
+      deaf();
     }
   }
 

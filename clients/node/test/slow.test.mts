@@ -42,16 +42,19 @@ void test("output_that_nobody_reads_is_kept_to_a_bound_and_what_is_left_out_is_c
   await run.completion;
   let bytes = 0;
   let dropped = 0;
-  let text = "";
+  let end = { text: "", dropped: 0, offset: 0 };
   for await (const chunk of run) {
     bytes += chunk.bytes.length;
     dropped += chunk.dropped;
-    text = chunk.text;
+    end = { text: chunk.text, dropped: chunk.dropped, offset: chunk.offset + chunk.bytes.length };
   }
-  assert(bytes >= 1024 * 1024, `${bytes} bytes were kept`);
+  assert(bytes > 0);
   assert(bytes <= 4 * 1024 * 1024, `${bytes} bytes were kept`);
   assert(dropped > 0);
-  assert.match(text, /the end\n$/);
+  assert.equal(run.dropped, dropped);
+  assert(bytes + dropped >= end.offset, `${bytes} bytes and ${dropped} of ${end.offset}`);
+  // The end is there, or it is said that it is not.
+  assert(end.text.endsWith("the end\n") || end.dropped > 0, JSON.stringify(end));
 });
 
 void test("a_stream_that_was_left_takes_nothing_any_more", async () => {

@@ -1,0 +1,165 @@
+import { SessionNotFoundError } from "./errors.js";
+import type { Sessions, SubscribeParams } from "./protocol.js";
+
+type Heard = "all" | Set<string>;
+
+/** Asks turnlane for a set of sessions in place of the one that it has. */
+type Subscribe = (params: SubscribeParams) => Promise<unknown>;
+
+const heard = (sessions: Sessions): Heard => (sessions === "all" ? "all" : new Set(sessions));
+
+/**
+ * The sessions that a client hears of. turnlane has one set for a connection: `subscribe` replaces it, and what is opened or prompted in is added,
+ * in the order in which this is asked, whatever the order of the answers. Here is what the set is to be, and it is asked for anew where requests
+ * that were under way at once have made another one of it.
+ */
+export class Following {
+  /** What the client chose, by the place of its request among those that change the set. */
+  #choice: { place: number; sessions: Heard; output: boolean } = { place: 0, sessions: new Set(), output: true };
+  /** Sessions beside those of the choice, by the place of what added them. */
+  readonly #added = new Map<string, number>();
+  /** Sessions that requests without an answer may add, by the number of these. */
+  readonly #asked = new Map<string, number>();
+  /** What turnlane has; absent when that is not known. */
+  #told: { sessions: Heard; output: boolean } | undefined = { sessions: new Set(), output: true };
+  #places = 0;
+  /** The place of the last subscription. */
+  #last = 0;
+  #levelling: Promise<void> | undefined;
+  readonly #subscribe: Subscribe;
+  readonly #regained: (isNew: (sessionId: string) => boolean) => void;
+
+  /** `regained` is told of sessions that were not heard of for a while, or it may be so. */
+  constructor(subscribe: Subscribe, regained: (isNew: (sessionId: string) => boolean) => void) {
+    this.#subscribe = subscribe;
+    this.#regained = regained;
+  }
+
+  /** The set from the beginning, which `initialize` names. */
+  begin(sessions: Sessions): void {
+    this.#choice = { ...this.#choice, sessions: heard(sessions) };
+    this.#told = { sessions: heard(sessions), output: true };
+  }
+
+  hears(sessionId: string): boolean {
+    return this.#choice.sessions === "all" || this.#choice.sessions.has(sessionId) || this.#added.has(sessionId);
+  }
+
+  /** Does what adds a session when it is accepted. */
+  async adding<T>(sessionId: string, request: () => Promise<T>): Promise<T> {
+    const place = (this.#places += 1);
+    this.#asked.set(sessionId, (this.#asked.get(sessionId) ?? 0) + 1);
+    try {
+      const answer = await request();
+      this.#add(sessionId, place);
+      // A subscription that was asked for later has taken its place, with it or without.
+      if (place > this.#last && this.#told?.sessions instanceof Set) this.#told.sessions.add(sessionId);
+      return answer;
+    } finally {
+      const others = (this.#asked.get(sessionId) ?? 1) - 1;
+      if (others > 0) this.#asked.set(sessionId, others);
+      else this.#asked.delete(sessionId);
+      this.#levelled();
+    }
+  }
+
+  /** The client's own choice; it holds when it is accepted. */
+  async choose(params: SubscribeParams, request: () => Promise<null>): Promise<null> {
+    const place = (this.#last = this.#places += 1);
+    try {
+      const answer = await request();
+      const output = params.output ?? true;
+      if (place > this.#choice.place) {
+        this.#choice = { place, sessions: heard(params.sessions), output };
+        for (const [sessionId, added] of [...this.#added]) if (added < place) this.#added.delete(sessionId);
+      }
+      this.#took(place, heard(params.sessions), output);
+      return answer;
+    } catch (error) {
+      // It may have been done all the same.
+      this.#told = undefined;
+      throw error;
+    } finally {
+      this.#levelled();
+    }
+  }
+
+  /** Hears of one session more. */
+  async also(sessionId: string): Promise<void> {
+    if (!this.hears(sessionId)) this.#add(sessionId, (this.#places += 1));
+    await this.#level();
+  }
+
+  /** Makes a new connection's set what it is to be. */
+  async restore(subscribe: Subscribe): Promise<void> {
+    this.#told = undefined;
+    await this.#ask(subscribe);
+  }
+
+  #add(sessionId: string, place: number): void {
+    if (place > this.#choice.place) this.#added.set(sessionId, place);
+  }
+
+  /** A subscription was accepted; what was asked for since is not in it for certain. */
+  #took(place: number, sessions: Heard, output: boolean): void {
+    if (place !== this.#last) this.#told = undefined;
+    else if (sessions === "all") this.#told = { sessions, output };
+    else {
+      const later = [...this.#added].filter(([, added]) => added > place).map(([sessionId]) => sessionId);
+      this.#told = { sessions: new Set([...sessions, ...later]), output };
+    }
+  }
+
+  #isLevel(): boolean {
+    const { sessions, output } = this.#choice;
+    const told = this.#told;
+    if (told?.output !== output) return false;
+    if (sessions === "all" || told.sessions === "all") return sessions === told.sessions;
+    const missing = [...sessions, ...this.#added.keys()].some((sessionId) => !has(told.sessions, sessionId));
+    return !missing && [...told.sessions].every((sessionId) => this.hears(sessionId) || this.#asked.has(sessionId));
+  }
+
+  #levelled(): void {
+    // Who is to be told that it failed is told by what waits for it.
+    if (!this.#isLevel()) this.#level().catch(() => undefined);
+  }
+
+  #level(): Promise<void> {
+    this.#levelling ??= this.#makeLevel().finally(() => (this.#levelling = undefined));
+    return this.#levelling;
+  }
+
+  async #makeLevel(): Promise<void> {
+    const before = this.#told;
+    let again = false;
+    while (!this.#isLevel()) {
+      again = true;
+      await this.#ask(this.#subscribe);
+    }
+    if (again) this.#regained((sessionId) => before === undefined || !has(before.sessions, sessionId));
+  }
+
+  /** Asks for what the set is to be, with what requests under way may add to it, and without what is no more. */
+  async #ask(subscribe: Subscribe): Promise<void> {
+    const gone = new Set<string>();
+    for (;;) {
+      const { sessions, output } = this.#choice;
+      const all = sessions === "all" ? "all" : new Set([...sessions, ...this.#added.keys(), ...this.#asked.keys()]);
+      if (all !== "all") gone.forEach((sessionId) => all.delete(sessionId));
+      const place = (this.#last = this.#places += 1);
+      try {
+        await subscribe({ sessions: all === "all" ? all : [...all], output });
+        this.#took(place, all, output);
+        return;
+      } catch (error) {
+        if (!(error instanceof SessionNotFoundError) || sessions === "all") throw error;
+        const { sessionId } = error.data;
+        gone.add(sessionId);
+        sessions.delete(sessionId);
+        this.#added.delete(sessionId);
+      }
+    }
+  }
+}
+
+const has = (sessions: Heard, sessionId: string): boolean => sessions === "all" || sessions.has(sessionId);
