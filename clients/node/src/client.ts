@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { onAbort } from "./abort.js";
 import { Batch } from "./batch.js";
 import { Core } from "./core.js";
-import { TurnlaneError } from "./errors.js";
+import { NotRunningError, StartError, TurnlaneError } from "./errors.js";
 import type { EventStream } from "./events.js";
 import { findBinary } from "./find.js";
 import { logger } from "./log.js";
@@ -55,6 +56,8 @@ import { Run, type WaitOptions } from "./run.js";
 import { version } from "./version.js";
 
 const START_MS = 30_000;
+/** Milliseconds beyond those that stopping may take until a sidecar that is left has failed. */
+const CLOSING_MS = 5000;
 
 /** Names of dead letters, or all that there are. */
 type Letters = readonly string[] | "all";
@@ -94,6 +97,9 @@ export class Turnlane implements AsyncDisposable {
    */
   static async spawn(options: SpawnOptions = {}): Promise<Turnlane> {
     options.signal?.throwIfAborted();
+    if (options.cwd !== undefined && !existsSync(options.cwd)) {
+      throw new StartError(`there is no directory ${options.cwd} to start turnlane in`);
+    }
     const core = new Core({
       command: { binary: findBinary(options.binary), args: commandLine(options), cwd: options.cwd, env: options.env },
       log: logger(options.logger),
@@ -427,12 +433,16 @@ export class Turnlane implements AsyncDisposable {
   }
 
   /** Announces this client's leave, and says what became of runs under way. `close` does this and all that follows. */
-  shutdown(params: ShutdownParams = {}, options: CallOptions = {}): Promise<ShutdownResult> {
+  async shutdown(params: ShutdownParams = {}, options: CallOptions = {}): Promise<ShutdownResult> {
+    const left = await this.request("shutdown", params, options);
     this.#core.link.parting();
-    return this.request("shutdown", params, options);
+    return left;
   }
 
-  /** Leaves in order. Runs under way are stopped if this is the last client (`mode`), and their completions come before this resolves. */
+  /**
+   * Leaves in order. Runs under way are stopped if this is the last client (`mode`), and their completions come before this resolves. A sidecar
+   * that does not answer for longer than this may take is killed.
+   */
   close(options: CloseOptions = {}): Promise<void> {
     this.#closing ??= this.#close(options);
     return this.#closing;
@@ -444,6 +454,9 @@ export class Turnlane implements AsyncDisposable {
 
   async #close(options: CloseOptions): Promise<void> {
     this.#core.link.parting();
+    const { stopMs, finishMs } = this.info.limits;
+    const timeoutMs = options.timeoutMs ?? (options.mode === "finish" ? finishMs + stopMs : stopMs);
+    const insist = setTimeout(() => this.#core.link.abandon(new NotRunningError()), timeoutMs + CLOSING_MS);
     let stays = false;
     try {
       if (this.#core.link.up) {
@@ -456,6 +469,7 @@ export class Turnlane implements AsyncDisposable {
       this.#core.log.debug(`at closing: ${error.message}`);
     }
     await this.#core.link.leave(stays);
+    clearTimeout(insist);
   }
 
   /** For a run that has begun before this client heard of it. */

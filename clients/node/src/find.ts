@@ -1,5 +1,5 @@
 import { accessSync, constants, statSync } from "node:fs";
-import { delimiter, join, resolve } from "node:path";
+import { delimiter, resolve } from "node:path";
 import { BinaryNotFoundError } from "./errors.js";
 
 const names = (name: string): string[] => (process.platform === "win32" ? [`${name}.exe`, name] : [name]);
@@ -15,7 +15,8 @@ function runnable(path: string): boolean {
 
 function onPath(name: string): string | undefined {
   const folders = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
-  return folders.flatMap((folder) => names(name).map((file) => join(folder, file))).find(runnable);
+  // The sidecar may be given another working directory than this process has.
+  return folders.flatMap((folder) => names(name).map((file) => resolve(folder, file))).find(runnable);
 }
 
 /** A path is taken as it is, a bare name is looked for on the PATH. */
@@ -31,7 +32,8 @@ function named(wanted: string, by: string): string {
  * an error: another turnlane than the one that was meant is never taken silently.
  */
 export function findBinary(option?: string): string {
-  if (option !== undefined) return named(option, "the option `binary`");
+  // A setting that nobody has set is often an empty text.
+  if (option !== undefined && option !== "") return named(option, "the option `binary`");
   const variable = process.env.TURNLANE_BIN;
   if (variable !== undefined && variable !== "") return named(variable, "TURNLANE_BIN");
   const found = onPath("turnlane");

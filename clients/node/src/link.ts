@@ -7,7 +7,14 @@ import {
   StoppedError,
   ProtocolMismatchError,
 } from "./errors.js";
-import { InvalidParamsError, JsonRpcError, RpcError, ShuttingDownError, type TurnlaneError } from "./errors.js";
+import {
+  FrameTooLargeError,
+  InvalidParamsError,
+  JsonRpcError,
+  RpcError,
+  ShuttingDownError,
+  type TurnlaneError,
+} from "./errors.js";
 import type { Logger } from "./log.js";
 import type { InitializeParams, InitializeResult, Methods, ServerInfo } from "./protocol.js";
 import { doneBefore, Order, paramsNow, type Asked } from "./repeat.js";
@@ -22,6 +29,8 @@ const FULL_LIFE_MS = 30_000;
 const BACKOFF_MS = 100;
 /** Milliseconds that a sidecar which could not begin may take to end. */
 const PARTING_MS = 2000;
+/** Milliseconds that any attempt to start waits at most. */
+const BACKOFF_MAX_MS = 10_000;
 /** How often a request is repeated for a store's next owner, which is there within a second. */
 const OWNERS = 20;
 
@@ -42,6 +51,12 @@ interface Flight extends Asked {
   readonly signal: AbortSignal | undefined;
   readonly resolve: (result: Methods[keyof Methods]["result"]) => void;
   readonly reject: (error: unknown) => void;
+  /** Bytes of it on the wire. */
+  readonly size: number;
+  /** Its place among what was written to the present life. */
+  written: number;
+  /** Lives in a row that ended soon after it was asked, and without an answer to anything that was asked later: it may be what ends them. */
+  vain: number;
   /** Not written to the present life. */
   waiting: boolean;
   /** Takes back what waits for the signal. */
@@ -64,6 +79,12 @@ export class Link {
   #over: TurnlaneError | undefined;
   #vain = 0;
   #lives = 0;
+  /** Requests that were written to the present life, and the last of them that was answered. */
+  #written = 0;
+  #answered = 0;
+  #frame = Infinity;
+  /** Whether what a life accepted is known to the next. */
+  #kept = true;
   #since = 0;
   #retry: NodeJS.Timeout | undefined;
 
@@ -104,6 +125,10 @@ export class Link {
         signal,
         resolve: resolve,
         reject,
+        // What can't be written is told at once, as the error that it is.
+        size: Buffer.byteLength(JSON.stringify({ jsonrpc: "2.0", id: Number.MAX_SAFE_INTEGER, method, params })),
+        written: 0,
+        vain: 0,
         waiting: true,
         deaf: () => undefined,
       };
@@ -162,6 +187,9 @@ export class Link {
       throw error instanceof LifeOver ? this.#startFailed(ending) : error;
     }
     this.#lives += 1;
+    [this.#written, this.#answered] = [0, 0];
+    this.#kept = info.store !== ":memory:";
+    this.#frame = info.limits.maxFrameBytes;
     this.#up = true;
     this.#since = performance.now();
     void life.ended.then((ending) => this.#died(ending));
@@ -209,12 +237,20 @@ export class Link {
   }
 
   #ask(flight: Flight, life: Sidecar): void {
+    if (flight.size > this.#frame) {
+      const facts = { kind: "frameTooLarge", limit: this.#frame, limitName: "maxFrameBytes" } as const;
+      const message = `${flight.method} has ${flight.size} bytes, and a message may have ${this.#frame}`;
+      this.#settle(flight, () => flight.reject(new FrameTooLargeError(facts.kind, message, -32015, facts)));
+      return;
+    }
     const params = paramsNow(flight, performance.now());
     flight.times += 1;
+    flight.written = this.#written += 1;
     flight.waiting = false;
     void life.request(flight.method, params as never, flight.signal).then(
       (result) => {
         this.#vain = 0;
+        this.#answered = Math.max(this.#answered, flight.written);
         if (!this.#settle(flight, () => flight.resolve(result))) this.#late(flight, result);
       },
       (error: unknown) => this.#failed(flight, error),
@@ -249,6 +285,7 @@ export class Link {
       return;
     }
     if (!(error instanceof ShuttingDownError)) this.#vain = 0;
+    this.#answered = Math.max(this.#answered, flight.written);
     this.#settle(flight, () => flight.reject(error));
   }
 
@@ -280,12 +317,14 @@ export class Link {
     this.#up = false;
     if (this.#over !== undefined) return;
     if (this.#leaving) return this.#finish(new NotRunningError());
-    if (performance.now() - this.#since > FULL_LIFE_MS) this.#vain = 0;
+    const full = performance.now() - this.#since > FULL_LIFE_MS;
+    if (full) this.#vain = 0;
     this.#keeper.lost();
     for (const flight of [...this.#flights]) {
+      if (!flight.waiting) flight.vain = full || flight.written < this.#answered ? 0 : flight.vain + 1;
       flight.waiting = true;
-      const often = flight.times >= VAIN_LIVES;
-      if (flight.times > 0 && (often || !this.#order.mayRepeat(flight)))
+      const often = flight.vain >= VAIN_LIVES;
+      if (flight.times > 0 && (often || !this.#order.mayRepeat(flight, this.#kept)))
         this.#unknown(flight, `turnlane ${ending.words}`);
     }
     // Status 0, or an end of its output alone, is an orderly stop that this client did not ask for.
@@ -303,7 +342,7 @@ export class Link {
     for (;;) {
       this.#vain += 1;
       if (this.#vain > 1) {
-        const pause = BACKOFF_MS * 2 ** (this.#vain - 2);
+        const pause = Math.min(BACKOFF_MS * 2 ** (this.#vain - 2), BACKOFF_MAX_MS);
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
       if (this.#leaving || this.#over !== undefined) return;

@@ -13,8 +13,20 @@ export interface LineSink {
 
 const nothing = (): void => undefined;
 
-/** One shape for both. Without a logger nothing is said anywhere. */
+/** One shape for both. Without a logger nothing is said anywhere, and one that fails hurts nobody: a channel of VS Code does once it is disposed of. */
 export function logger(given: Logger | LineSink | undefined): Required<Logger> {
+  const { debug, info, warn, error } = shaped(given);
+  const safe = (say: (message: string) => void) => (message: string) => {
+    try {
+      say(message);
+    } catch {
+      // There is nobody to tell.
+    }
+  };
+  return { debug: safe(debug), info: safe(info), warn: safe(warn), error: safe(error) };
+}
+
+function shaped(given: Logger | LineSink | undefined): Required<Logger> {
   if (given === undefined) return { debug: nothing, info: nothing, warn: nothing, error: nothing };
   if ("warn" in given) {
     return {

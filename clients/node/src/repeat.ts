@@ -32,9 +32,9 @@ const rules: { [M in keyof Methods]: Rule } = {
   initialize: "no",
   shutdown: "no",
   exit: "no",
-  // Its run id, which every prompt and wake of this client has, makes it the same run.
-  prompt: "yes",
-  wake: "yes",
+  // Its run id makes it the same run; without one it would be another.
+  prompt: (asked) => has(asked, "runId"),
+  wake: (asked) => has(asked, "runId"),
   // A second cancel of a session would hit what this client prompted after the first.
   cancel: (asked, later) => has(asked, "runId") || !followedByWork(asked, later),
   "run/wait": "yes",
@@ -83,7 +83,9 @@ export class Order {
     return { method, params, place: this.#places, since: now, times: 0 };
   }
 
-  mayRepeat(asked: Asked): boolean {
+  /** Where runs are not `kept`, there is none that a prompt could be the same as. */
+  mayRepeat(asked: Asked, kept = true): boolean {
+    if (!kept && (asked.method === "prompt" || asked.method === "wake")) return false;
     const rule = rules[asked.method];
     if (typeof rule === "string") return rule === "yes";
     return rule(asked, this.#later.get(sessionOf(asked.params) ?? "") ?? { work: 0, open: 0, close: 0 });

@@ -71,6 +71,7 @@ export class Sidecar {
   readonly #said: string[] = [];
   #handled = 0;
   #stays = false;
+  #closed = false;
 
   constructor(command: Command, log: Required<Logger>, listener: Listener) {
     // A group of its own: an interrupt typed at the client's terminal is the client's to deal with.
@@ -88,6 +89,8 @@ export class Sidecar {
       log.warn(`turnlane: ${line}`);
     });
     this.#reader = new CountingReader(this.#child.stdout);
+    // Half a message is for as long as its life lasts, and no reason for a timer that keeps the program from ending.
+    this.#reader.partialMessageTimeout = 0;
     const quiet = { error: log.debug, warn: log.debug, info: log.debug, log: log.debug };
     this.#connection = createMessageConnection(this.#reader, new StreamMessageWriter(this.#child.stdin), quiet, {
       messageStrategy: {
@@ -97,6 +100,7 @@ export class Sidecar {
         },
       },
     });
+    this.#connection.onClose(() => (this.#closed = true));
     this.#connection.onError(([error]) => log.debug(`the connection: ${error.message}`));
     this.#connection.onNotification((method: string, params: unknown) => {
       // What a notification holds is as the schema says; methods of a later version are nobody's here.
@@ -118,7 +122,10 @@ export class Sidecar {
   ): Promise<Methods[M]["result"]> {
     const giveUp = new CancellationTokenSource();
     if (signal?.aborted) giveUp.cancel();
-    const deaf = onAbort(signal, () => giveUp.cancel());
+    // A connection that is closed can't be told, and the library would complain.
+    const deaf = onAbort(signal, () => {
+      if (!this.#closed) giveUp.cancel();
+    });
     try {
       return await this.#connection.sendRequest<Methods[M]["result"]>(method, params ?? undefined, giveUp.token);
     } catch (error) {
@@ -135,13 +142,25 @@ export class Sidecar {
     this.#stays = stays;
     // The end of its input alone is the leave; the word makes it one that nobody can take for a crash of the client's.
     const said = async () => this.#connection.sendNotification("exit");
-    said().catch(() => undefined);
-    this.#child.stdin.end();
+    void said()
+      .catch(() => undefined)
+      .finally(() => this.#child.stdin.end());
   }
 
-  /** Ends it at once, as a crash would. */
+  /** Ends it at once, as a crash would, with whatever else is in its group: a program that only starts another one is not what holds the pipes. */
   kill(): void {
-    this.#child.kill("SIGKILL");
+    const { pid } = this.#child;
+    // It was never started, and that number is nobody's.
+    if (pid === undefined) return;
+    // Once it is gone and waited for, its number may be somebody else's.
+    const gone = this.#child.exitCode !== null || this.#child.signalCode !== null;
+    try {
+      if (process.platform === "win32") this.#child.kill("SIGKILL");
+      else if (!gone) process.kill(-pid, "SIGKILL");
+    } catch {
+      // All of it has ended.
+    }
+    this.#child.stdout.destroy();
   }
 
   /** Resolves when everything that it said has been dealt with; what remains then is thrown away unread. */
@@ -154,6 +173,7 @@ export class Sidecar {
       seen = now;
     }
     this.#connection.dispose();
+    this.#reader.dispose();
   }
 
   async #end(): Promise<Ending> {
