@@ -30,6 +30,7 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
   readonly #ended: (batch: Batch) => void;
   #expiresAt: number | undefined;
   #timer: NodeJS.Timeout | undefined;
+  readonly #extends: boolean;
 
   /** @internal */
   constructor(
@@ -50,7 +51,10 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
     this.#expiresAt = taken.expiresAt;
     // Without a time nothing is held: it was settled as it was taken.
     this.#held = new Set(taken.expiresAt === undefined ? [] : taken.completions.map(({ runId }) => runId));
-    if (this.#held.size > 0 && options.extend) this.#keep(options.leaseMs ?? LEASE_MS);
+    this.#extends = options.extend;
+    if (this.#held.size === 0) return;
+    if (options.extend) this.#keep(options.leaseMs ?? LEASE_MS);
+    else this.#lapse(options.leaseMs ?? LEASE_MS);
   }
 
   /** Until when it is held, in milliseconds since 1970; absent when nothing is. */
@@ -88,7 +92,12 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
 
   /** Settles what neither `ack` nor `release` has named. @internal */
   async ackRest(): Promise<void> {
-    if (this.#held.size > 0) await this.ack([...this.#held]);
+    if (this.#held.size === 0) return;
+    // Also after the lease: what nobody else has been given since is settled.
+    const { held } = await this.ack([...this.#held]);
+    if (held.length === 0) return;
+    const why = `the lease was over before it was acknowledged, and somebody else holds ${held.join(", ")}`;
+    throw new LeaseLostError(why);
   }
 
   /** Gives back what was taken, or these runs of it: offered again at once. */
@@ -111,6 +120,7 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
     try {
       const answer = await this.#owner.request("drain/extend", { deliveryId: this.deliveryId, leaseMs });
       this.#expiresAt = answer.expiresAt;
+      if (!this.#extends && this.#held.size > 0) this.#lapse(leaseMs);
       return answer;
     } catch (error) {
       throw this.#lostOr(error);
@@ -127,7 +137,7 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
     }
   }
 
-  /** The connection that held the lease is gone. @internal */
+  /** The lease is over, or the connection that held it is gone. What it held may still be acknowledged. @internal */
   lose(why: string): void {
     if (this.#held.size === 0) return;
     this.#stop();
@@ -138,7 +148,6 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
     if (!(error instanceof DeliveryNotFoundError)) return error;
     const why = "the lease is over, and what it held is offered again";
     this.lose(why);
-    this.#held.clear();
     return new LeaseLostError(why, { cause: error });
   }
 
@@ -150,6 +159,13 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
   #stop(): void {
     clearInterval(this.#timer);
     this.#ended(this);
+  }
+
+  /** Nobody extends it. */
+  #lapse(leaseMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.lose("the lease is over, and what it held is offered again"), leaseMs);
+    this.#timer.unref();
   }
 
   /** Extends the lease three times in its length. */

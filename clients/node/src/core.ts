@@ -53,7 +53,10 @@ export class Core implements Keeper, RunOwner {
   readonly #following: Following;
   /** Whether more is told than is followed: a replay tells of every session. */
   #resuming = false;
-  #early: EventStream | undefined;
+  /** From where the first stream goes on, if this client goes on from an earlier one. */
+  #resumed: string | undefined;
+  /** Sessions that are being opened to cancel what is queued in them: nobody opens them before. */
+  readonly #cancelling = new Set<string>();
   #ended: TurnlaneError | undefined;
   #setOver!: (error: TurnlaneError) => void;
 
@@ -69,8 +72,6 @@ export class Core implements Keeper, RunOwner {
     );
     if (options.hello.sessions) this.#following.begin(options.hello.sessions);
     else if (options.hello.resumeFrom != null) this.#following.begin("all");
-    // Nobody can listen yet to what comes first.
-    if (options.hello.resumeFrom != null) this.#early = this.stream({});
   }
 
   /** Asks, and remembers what is needed of it when the sidecar dies: what this client hears of, and which sessions are open. */
@@ -110,8 +111,9 @@ export class Core implements Keeper, RunOwner {
     const { sessionId } = call.params;
     // Whoever opens one without naming it finds its name in the answer, and turnlane has added it.
     if (sessionId == null) return ask();
-    const answer = await this.#following.adding(sessionId, ask);
-    const { agent, env } = call.method === "session/open" ? call.params : {};
+    const { agent, env, recover } = call.method === "session/open" ? call.params : {};
+    if (recover === "cancel") this.#cancelling.add(sessionId);
+    const answer = await this.#following.adding(sessionId, ask).finally(() => this.#cancelling.delete(sessionId));
     const known = this.#sessions.get(sessionId) ?? {};
     const described = typeof agent === "object" && agent !== null ? { agent } : {};
     this.#sessions.set(sessionId, { ...known, ...described, ...(env ? { env } : {}) });
@@ -145,10 +147,9 @@ export class Core implements Keeper, RunOwner {
   }
 
   stream({ after, only }: { after?: string; only?: readonly (keyof Notifications)[] }): EventStream {
-    const early = this.#early;
-    if (early !== undefined && after === undefined && only === undefined) {
-      this.#early = undefined;
-      return early;
+    if (after === undefined) {
+      after = this.#resumed;
+      this.#resumed = undefined;
     }
     const stream = new EventStream({
       read: (cursor, limit) => this.request("events/replay", { after: cursor, limit }),
@@ -185,6 +186,8 @@ export class Core implements Keeper, RunOwner {
     this.info = info;
     if (!again) {
       if (!info.resumed) this.cursor = info.cursor;
+      // Nobody could listen yet to what came first: it is read from the log.
+      else this.#resumed = this.#hello.resumeFrom ?? undefined;
       return;
     }
     if (!info.resumed) {
@@ -211,7 +214,7 @@ export class Core implements Keeper, RunOwner {
     this.#ended = error;
     this.runs.over(error);
     for (const batch of [...this.#batches]) batch.lose(error.message);
-    for (const stream of this.#streams) stream.end(error.kind === "notRunning" ? undefined : error);
+    for (const stream of this.#streams) stream.end(error);
     this.#streams.clear();
     this.#setOver(error);
   }
@@ -242,6 +245,7 @@ export class Core implements Keeper, RunOwner {
   /** What was found queued goes on only in a session that somebody has opened. */
   async #reopen(life: Sidecar, sessionId: string, secrets: Secrets): Promise<void> {
     try {
+      if (this.#cancelling.has(sessionId)) return;
       const { state } = await life.request("session/get", { sessionId });
       if (state === "dormant") await life.request("session/open", { sessionId, ...secrets });
     } catch (error) {

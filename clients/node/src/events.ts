@@ -1,3 +1,4 @@
+import { NotRunningError, type TurnlaneError } from "./errors.js";
 import type { EventsReplayResult, Notifications } from "./protocol.js";
 
 /** A notification of turnlane's, by its method. */
@@ -47,17 +48,22 @@ export class EventStream implements AsyncIterableIterator<TurnlaneEvent, undefin
   readonly #read: ReadLog;
   readonly #closed: (stream: EventStream) => void;
   readonly #wanted: (event: TurnlaneEvent) => boolean;
-  #held: TurnlaneEvent[] = [];
+  readonly #held = new Map<number, TurnlaneEvent>();
+  /** Where the latest of those is held of which only the latest counts. */
+  readonly #latest = new Map<string, number>();
+  #places = 0;
   #waiting: (() => void)[] = [];
   /** The last durable event that was held or read. */
   #cursor: string;
   /** Whether durable events after the cursor have to be read from the log. */
   #behind: boolean;
-  /** Cursors that were read from the log and may still come by themselves. */
+  #dealt: string;
+  /** Cursors that were read from the log and may still come by themselves, in the order of the log. */
   readonly #known = new Set<string>();
   /** Durable events that came while the log was being read. */
   #missed = new Set<string>();
-  #end: { error?: Error } | undefined;
+  #end: TurnlaneError | undefined;
+  #reading: Promise<void> | undefined;
 
   constructor(options: {
     read: ReadLog;
@@ -68,6 +74,7 @@ export class EventStream implements AsyncIterableIterator<TurnlaneEvent, undefin
   }) {
     this.#read = options.read;
     this.#cursor = options.cursor;
+    this.#dealt = options.cursor;
     this.#behind = options.behind;
     this.#wanted = options.wanted;
     this.#closed = options.closed;
@@ -82,28 +89,39 @@ export class EventStream implements AsyncIterableIterator<TurnlaneEvent, undefin
   }
 
   /** Ends the stream once what it holds has been taken. @internal */
-  end(error?: Error): void {
-    this.#end ??= error === undefined ? {} : { error };
+  end(error: TurnlaneError): void {
+    this.#end ??= error;
     this.#wake();
+  }
+
+  /**
+   * The place of the last durable event that was handed out. Keep it once that is dealt with: `resumeFrom`, or `after`, goes on behind it.
+   */
+  get cursor(): string {
+    return this.#dealt;
   }
 
   async next(): Promise<IteratorResult<TurnlaneEvent, undefined>> {
     for (;;) {
-      const event = this.#held.shift();
+      const event = this.#take();
       if (event !== undefined) return { done: false, value: event };
       if (this.#end !== undefined) {
-        if (this.#end.error !== undefined) throw this.#end.error;
+        // Being closed is how a stream ends, unless there is more that can't be read any more.
+        if (this.#end.kind !== "notRunning" || this.#behind) throw this.#end;
         return { done: true, value: undefined };
       }
-      if (this.#behind) await this.#catchUp();
+      // However many readers: a page is read once.
+      if (this.#behind) await (this.#reading ??= this.#catchUp().finally(() => (this.#reading = undefined)));
       else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
 
   return(): Promise<IteratorResult<TurnlaneEvent, undefined>> {
-    this.#held = [];
+    this.#held.clear();
+    this.#latest.clear();
+    this.#behind = false;
     this.#closed(this);
-    this.end();
+    this.end(new NotRunningError());
     return Promise.resolve({ done: true, value: undefined });
   }
 
@@ -119,22 +137,56 @@ export class EventStream implements AsyncIterableIterator<TurnlaneEvent, undefin
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
+  #take(): TurnlaneEvent | undefined {
+    for (const [place, event] of this.#held) {
+      this.#held.delete(place);
+      const key = latestOf(event);
+      if (key !== undefined && this.#latest.get(key) === place) this.#latest.delete(key);
+      if (isDurable(event)) this.#dealt = event.params.cursor;
+      return event;
+    }
+    return undefined;
+  }
+
+  #hold(event: TurnlaneEvent): void {
+    const place = (this.#places += 1);
+    this.#held.set(place, event);
+    const key = latestOf(event);
+    if (key !== undefined) this.#latest.set(key, place);
+  }
+
+  /** Leaves out a state that is none any more. */
+  #outdated(key: string): void {
+    this.#held.delete(this.#latest.get(key) ?? 0);
+    this.#latest.delete(key);
+  }
+
   #durable(event: DurableEvent): void {
     const { cursor } = event.params;
-    if (this.#known.delete(cursor)) return;
-    if (this.#behind || this.#held.length >= HELD) {
+    if (this.#known.has(cursor)) {
+      // They come in the order of the log: none before this one comes any more.
+      for (const known of this.#known) {
+        this.#known.delete(known);
+        if (known === cursor) return;
+      }
+    }
+    const full = this.#held.size >= HELD;
+    // Its completion says all that its states did.
+    if (full && event.method === "run/completed") this.#outdated(`run/changed ${event.params.runId}`);
+    if (this.#behind || full) {
       this.#behind = true;
       this.#missed.add(cursor);
       if (this.#missed.size > PAGE) this.#missed = new Set([cursor]);
       return;
     }
+    this.#known.clear();
     this.#cursor = cursor;
-    if (this.#wanted(event)) this.#held.push(event);
+    if (this.#wanted(event)) this.#hold(event);
   }
 
   #passing(event: TurnlaneEvent): void {
-    if (this.#held.length < HELD) {
-      this.#held.push(event);
+    if (this.#held.size < HELD) {
+      this.#hold(event);
       return;
     }
     const key = latestOf(event);
@@ -142,9 +194,8 @@ export class EventStream implements AsyncIterableIterator<TurnlaneEvent, undefin
       this.dropped += 1;
       return;
     }
-    const older = this.#held.findIndex((held) => latestOf(held) === key);
-    if (older >= 0) this.#held.splice(older, 1);
-    this.#held.push(event);
+    this.#outdated(key);
+    if (event.method !== "run/changed" || event.params.state !== "ended") this.#hold(event);
   }
 
   /** Reads a page. The log is level with what comes by itself when nothing came meanwhile that was not in it. */
@@ -154,14 +205,14 @@ export class EventStream implements AsyncIterableIterator<TurnlaneEvent, undefin
       page = await this.#read(this.#cursor, PAGE);
     } catch (error) {
       this.#closed(this);
-      this.end(error as Error);
+      this.end(error as TurnlaneError);
       return;
     }
     for (const { method, params } of page.events) {
       const event = { method, params } as DurableEvent;
       this.#cursor = event.params.cursor;
       if (!this.#missed.delete(this.#cursor)) this.#known.add(this.#cursor);
-      if (this.#wanted(event)) this.#held.push(event);
+      if (this.#wanted(event)) this.#hold(event);
     }
     this.#cursor = page.cursor;
     this.#behind = page.more || this.#missed.size > 0;

@@ -196,7 +196,10 @@ export class LiveRuns {
     const { runId, requestId } = request;
     let optionId: string | undefined;
     try {
-      optionId = await handler(request);
+      optionId = (await handler(request)) ?? undefined;
+      if (optionId !== undefined && !request.options.some((option) => option.optionId === optionId)) {
+        throw new TypeError(`${JSON.stringify(optionId)} is the id of none of the options`);
+      }
     } catch (error) {
       // Who can't decide has not allowed anything, and the run must not wait for ever.
       optionId = request.options.find((option) => option.kind === "reject")?.optionId;

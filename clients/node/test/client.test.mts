@@ -129,6 +129,8 @@ void test("questions_are_answered_by_callbacks", async () => {
   // A callback that fails has allowed nothing.
   const broken = await t.prompt("demo", "ask And now?", { onPermission: () => Promise.reject(new Error("no idea")) });
   assert.equal((await broken.completion).text, "no\n");
+  const wrong = await t.prompt("demo", "ask And then?", { onPermission: () => "perhaps" });
+  assert.equal((await wrong.completion).text, "no\n");
 });
 
 void test("a_question_that_no_longer_stands_tells_its_callback", async () => {

@@ -97,6 +97,35 @@ void test("a_lease_that_is_not_extended_comes_back_and_its_batch_says_so", async
   await theirs.ack();
 });
 
+void test("what_was_dealt_with_longer_than_its_lease_is_settled_or_it_is_told", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  await using other = await start(own.path);
+  await filled(t, "a");
+  const blocked = async (batch: Batch) => {
+    // Nothing of this program runs meanwhile, so nothing is extended.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+    while (!batch.signal.aborted) await new Promise((resolve) => setImmediate(resolve));
+    return ids(batch);
+  };
+  assert.deepEqual(await t.drained("parent", blocked, { leaseMs: 30 }), ["a"]);
+  assert.deepEqual(await holds(t), { pending: 0, leased: 0 });
+  await filled(t, "b");
+  const taken: Batch[] = [];
+  const late = t.drained(
+    "parent",
+    async (batch) => {
+      taken.push(await other.drain("parent", { waitMs: 60_000 }));
+      // It is known here too that the lease is over.
+      while (!batch.signal.aborted) await new Promise((resolve) => setImmediate(resolve));
+      assert(batch.signal.reason instanceof LeaseLostError);
+    },
+    { leaseMs: 30, extend: false },
+  );
+  await assert.rejects(late, (error) => error instanceof LeaseLostError && error.message.includes("b"));
+  for (const batch of taken) assert.deepEqual((await batch.ack()).settled, ["b"]);
+});
+
 void test("an_aborted_drain_takes_nothing_even_if_its_answer_was_on_the_way", async () => {
   using own = folder();
   await using t = await start(own.path);

@@ -159,6 +159,33 @@ void test("a_session_that_was_closed_meanwhile_stays_closed", async () => {
   await assert.rejects(t.getSession("gone"), { kind: "sessionNotFound" });
 });
 
+void test("a_session_that_is_opened_to_cancel_what_is_queued_is_not_opened_before", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  await t.prompt("demo", "hold door");
+  const queued = await t.prompt("demo", "say queued");
+  process.kill(t.pid ?? 0, "SIGSTOP");
+  const opening = t.openSession("demo", { recover: "cancel" });
+  await kill(t);
+  assert.equal((await opening).recovered, 1);
+  assert.equal((await queued.completion).reason, "recover");
+});
+
+void test("what_is_asked_for_as_it_is_is_restored_as_well", async () => {
+  using own = folder();
+  await using t = await start(own.path, { defaultAgent: "sh" });
+  await using other = await start(own.path, { defaultAgent: "sh" });
+  await t.request("session/open", { sessionId: "raw", env: { WORD: "hello" } });
+  await t.request("subscribe", { sessions: "all" });
+  await kill(t);
+  await kill(other);
+  assert.equal((await (await t.prompt("raw", "echo $WORD")).completion).text, "hello\n");
+  const stream = t.events({ only: ["run/completed"] });
+  const theirs = await other.prompt("theirs", "true");
+  const next = await stream.next();
+  assert.equal(next.value?.method === "run/completed" && next.value.params.runId, theirs.runId);
+});
+
 void test("who_stops_the_sidecar_in_order_is_not_overruled", async () => {
   using own = folder();
   await using t = await start(own.path);
@@ -222,6 +249,17 @@ void test("a_cursor_that_was_kept_is_gone_on_from_by_the_next_program", async ()
     if (told.includes("three")) break;
   }
   assert.deepEqual(told, ["two", "three"]);
+  // The first stream has them whatever of it is wanted, and whatever was done before.
+  await using third = await start(own.path, { resumeFrom: cursor });
+  await third.openSession("other");
+  const only = third.events({ only: ["run/completed"] });
+  const two = await only.next();
+  assert.equal(two.value?.method === "run/completed" && two.value.params.runId, "two");
+  // What was handed out is what is gone on from, however much has come since.
+  assert.equal(two.value?.method === "run/completed" && two.value.params.cursor, only.cursor);
+  await using fourth = await start(own.path, { resumeFrom: only.cursor });
+  const rest = await fourth.events({ only: ["run/completed"] }).next();
+  assert.equal(rest.value?.method === "run/completed" && rest.value.params.runId, "three");
   const foreign = "00000000-0000-7000-8000-000000000000:1";
   await assert.rejects(next.events({ after: foreign, only: ["run/completed"] }).next(), { kind: "cursorExpired" });
 });

@@ -57,6 +57,61 @@ void test("output_that_nobody_reads_is_kept_to_a_bound_and_what_is_left_out_is_c
   assert(end.text.endsWith("the end\n") || end.dropped > 0, JSON.stringify(end));
 });
 
+void test("two_readers_of_a_stream_share_its_events", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  const from = t.cursor;
+  const asked: string[] = [];
+  for (let i = 0; i < 30; i += 1) {
+    asked.push(`r${i}`);
+    await (
+      await t.prompt("demo", "say one", { runId: `r${i}` })
+    ).completion;
+  }
+  const stream = t.events({ after: from, only: ["run/completed"] });
+  const events = await Promise.all(asked.map(() => stream.next()));
+  const told = events.map(({ value }) => value?.method === "run/completed" && value.params.runId);
+  assert.deepEqual(told.toSorted(), asked.toSorted());
+});
+
+void test("a_stream_says_at_its_end_that_there_was_more", async () => {
+  using own = folder();
+  const t = await start(own.path);
+  const from = t.cursor;
+  await (
+    await t.prompt("demo", "say one")
+  ).completion;
+  const behind = t.events({ after: from });
+  const level = t.events();
+  await t.close();
+  await assert.rejects(
+    async () => {
+      for await (const { method } of behind) assert.notEqual(method, "run/completed");
+    },
+    { kind: "notRunning" },
+  );
+  for await (const { method } of level) assert.notEqual(method, "run/completed");
+});
+
+void test("a_stream_that_nobody_reads_holds_the_states_of_what_has_not_ended", async () => {
+  using own = folder();
+  await using t = await start(own.path, { args: ["--durability", "relaxed"] });
+  const stream = t.events();
+  for (let round = 0; round < 20; round += 1) {
+    const runs = await Promise.all(Array.from({ length: 100 }, (_, i) => t.prompt(`s${i}`, "say one")));
+    await Promise.all(runs.map((run) => run.completion));
+  }
+  await t.close();
+  let states = 0;
+  await assert.rejects(
+    async () => {
+      for await (const { method } of stream) if (method === "run/changed") states += 1;
+    },
+    { kind: "notRunning" },
+  );
+  assert(states <= 1000, `${states} states were held`);
+});
+
 void test("a_stream_that_was_left_takes_nothing_any_more", async () => {
   using own = folder();
   await using t = await start(own.path);
