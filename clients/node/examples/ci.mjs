@@ -2,7 +2,9 @@
 //
 //     node ci.mjs [--timeout SECONDS] [--run-id ID] -- make test
 //
-// With a `--run-id` (a commit and a step, say) it can be repeated: a run that has ended is not run again, its end is told again.
+// With a `--run-id` (a commit and a step, say) it can be repeated: a run that has ended is not run again, its end is told again. One argument is a
+// command line for the shell, several are a program and its arguments. Each directory has a session of its own.
+import { createHash } from "node:crypto";
 import { parseArgs } from "node:util";
 import { exitStatus, summary, Turnlane, TurnlaneError } from "turnlane";
 
@@ -11,18 +13,28 @@ const { values, positionals } = parseArgs({
   options: { timeout: { type: "string", default: "600" }, "run-id": { type: "string" } },
 });
 
+const command =
+  positionals.length === 1
+    ? positionals.join()
+    : positionals.map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`).join(" ");
+
 async function main() {
+  const cwd = process.cwd();
+  const session = `ci-${createHash("sha256").update(cwd).digest("hex").slice(0, 16)}`;
   const t = await Turnlane.spawn();
   try {
-    await t.openSession("ci", { agent: "sh", cwd: process.cwd() });
-    const run = await t.prompt("ci", positionals.join(" "), {
+    await t.openSession(session, { agent: "sh", cwd });
+    const run = await t.prompt(session, command, {
       runId: values["run-id"],
       timeoutMs: Number(values.timeout) * 1000,
     });
     process.once("SIGINT", () => void run.cancel());
-    for await (const chunk of run) process.stdout.write(chunk.bytes);
+    let shown = false;
+    for await (const chunk of run) shown = process.stdout.write(chunk.bytes) || true;
     const done = await run.completion;
-    if (run.duplicate) process.stdout.write(done.text);
+    // Of a run that had ended only this is kept.
+    if (!shown) process.stdout.write(done.text);
+    else if (run.dropped > 0) console.error(`ci: ${run.dropped} bytes of its output are not shown`);
     console.error(`ci: ${summary(done)}`);
     return exitStatus(done);
   } finally {

@@ -28,13 +28,14 @@ try {
     "lead",
     (batch) => {
       for (const done of batch) {
-        if (!isOk(done)) process.exitCode = 1;
         console.log(`${done.sessionId}: ${done.text.trim()} (${summary(done)})`);
       }
       if (batch.length === 0) console.log("nothing new: today's results were taken before");
     },
     { until: { runIds: runs.map((run) => run.runId) } },
   );
+  const ends = await Promise.all(runs.map((run) => run.completion));
+  if (!ends.every(isOk)) process.exitCode = 1;
 } finally {
   await t.close();
 }

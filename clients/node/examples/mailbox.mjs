@@ -3,7 +3,8 @@
 //     node mailbox.mjs NAME
 //
 // Start it, and in another terminal: `turnlane run --parent NAME -- 'echo hello'`. Ctrl-C ends it. It may be killed at any time: what it had not
-// acknowledged comes again, so it keeps a note of the runs that it has dealt with. Several may drain one mailbox; they share the work.
+// acknowledged comes again (what it does is to bear that, or is to be noted where it outlives the bot). Several may drain one mailbox; they share the
+// work.
 import { summary, Turnlane } from "turnlane";
 
 const name = process.argv[2] ?? "mailbox";
@@ -21,7 +22,6 @@ function dealWith(done) {
   console.log(`${done.runId} of ${done.sessionId}: ${summary(done)}: ${done.text.trim()}`);
 }
 
-const dealtWith = new Set();
 const t = await Turnlane.spawn();
 try {
   await t.openSession(name, { agent: "script" });
@@ -31,8 +31,7 @@ try {
       name,
       async (batch) => {
         for (const done of batch) {
-          if (!dealtWith.has(done.runId)) dealWith(done);
-          dealtWith.add(done.runId);
+          dealWith(done);
           await batch.ack([done.runId]);
         }
       },

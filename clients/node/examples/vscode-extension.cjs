@@ -1,6 +1,8 @@
 // A whole VS Code extension: one command that runs a line in the workspace and shows what it says. Bundle it as extensions are bundled:
 //
 //     esbuild vscode-extension.cjs --bundle --platform=node --external:vscode --outfile=extension.js
+const { createHash } = require("node:crypto");
+const { homedir } = require("node:os");
 const vscode = require("vscode");
 const { summary, Turnlane } = require("turnlane");
 
@@ -28,8 +30,11 @@ function activate(context) {
     if (line === undefined) return;
     try {
       const t = await client();
-      await t.openSession("vscode", { agent: "sh", cwd: vscode.workspace.workspaceFolders?.[0]?.uri.fsPath });
-      const run = await t.prompt("vscode", line);
+      // A session keeps its directory, so each folder has its own.
+      const cwd = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath ?? homedir();
+      const session = `vscode-${createHash("sha256").update(cwd).digest("hex").slice(0, 16)}`;
+      await t.openSession(session, { agent: "sh", cwd });
+      const run = await t.prompt(session, line);
       for await (const chunk of run) output.append(chunk.text);
       void vscode.window.showInformationMessage(summary(await run.completion));
     } catch (error) {

@@ -132,7 +132,9 @@ export class Turnlane implements AsyncDisposable {
     return this.#core.info;
   }
 
-  /** The place of the last durable event that was heard of: keep it, and give it to `resumeFrom` or `events` another time. */
+  /**
+   * The place of the last durable event that has come, whoever has dealt with it: where to begin. Where to go on from is the `cursor` of a stream.
+   */
   get cursor(): string {
     return this.#core.cursor;
   }
@@ -147,7 +149,10 @@ export class Turnlane implements AsyncDisposable {
     return this.#core.over$;
   }
 
-  /** Any method of the protocol, as it is. It is repeated, like all others, when its sidecar dies and that is safe. */
+  /**
+   * Any method of the protocol, as it is. It is repeated, like all others, when its sidecar dies and that is safe: a prompt or wake with a `runId`
+   * is.
+   */
   request<M extends keyof Methods>(
     method: M,
     params: Methods[M]["params"],
@@ -313,7 +318,8 @@ export class Turnlane implements AsyncDisposable {
 
   /**
    * Takes completions and deals with them: acknowledged when the callback returns, given back when it throws. What the callback itself has
-   * acknowledged or released stays so. Resolves to what it returned. It is called for an empty batch too.
+   * acknowledged or released stays so. Resolves to what it returned; rejects with `LeaseLostError` when somebody else was given some of it, since
+   * the lease was over. It is called for an empty batch too.
    */
   async drained<T>(
     sessionId: string,

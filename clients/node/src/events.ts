@@ -42,7 +42,7 @@ function latestOf(event: TurnlaneEvent): string | undefined {
  * full, output is left out and counted in `dropped`, of states only the latest is kept, and completions and dead letters are read again from
  * turnlane's log.
  */
-export class EventStream implements AsyncIterableIterator<TurnlaneEvent, undefined> {
+export class EventStream implements AsyncIterableIterator<TurnlaneEvent> {
   /** Events that were left out since the consumer was too slow: `run/output` and `wake/skipped` only. */
   dropped = 0;
   readonly #read: ReadLog;

@@ -26,7 +26,10 @@ export interface SpawnOptions {
   env?: Record<string, string | undefined>;
   /** Who this client is, for others to see. */
   clientInfo?: { name: string; version: string };
-  /** A cursor that was kept: every durable event after it is told again, first of all, to the first `events()`. */
+  /**
+   * A cursor that was kept: every durable event after it is told again, first of all, to the first `events()`. `info.resumed` is false when it is
+   * not known any more: then nothing is told again.
+   */
   resumeFrom?: string;
   /** The sessions that are heard of from the beginning; default none, with `resumeFrom` all. */
   sessions?: Sessions;

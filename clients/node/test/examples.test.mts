@@ -14,7 +14,9 @@ interface Program {
 
 /** An example as its user runs it, with a store of its own. */
 function example(name: string, store: string, ...args: string[]): Program {
+  const cwd = args[0] === "--cwd" ? args.splice(0, 2)[1] : undefined;
   const child = spawn(process.execPath, [join(root, "examples", name), ...args], {
+    cwd,
     env: { ...process.env, TURNLANE_STORE: join(store, "store") },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -36,7 +38,7 @@ void test("a_parent_takes_the_results_of_its_three_children_once", async () => {
   ]);
   assert.deepEqual([first.status, first.err], [1, ""]);
   const second = await example("family.mjs", own.path).ended;
-  assert.deepEqual([second.status, second.out], [0, "nothing new: today's results were taken before\n"]);
+  assert.deepEqual([second.status, second.out], [1, "nothing new: today's results were taken before\n"]);
 });
 
 void test("a_ci_step_fails_with_its_run_and_can_be_repeated", async () => {
@@ -51,6 +53,9 @@ void test("a_ci_step_fails_with_its_run_and_can_be_repeated", async () => {
     .ended;
   assert.deepEqual([again.status, again.out], [4, "out\nonce\n"]);
   assert.equal((await example("ci.mjs", own.path, ...cwd).ended).status, 0);
+  // Each directory has its own, and a program's arguments stay what they are.
+  const there = await example("ci.mjs", own.path, "--cwd", own.path, "--", "sh", "-c", "pwd; exit 3").ended;
+  assert.deepEqual([there.status, there.out], [3, `${own.path}\n`]);
   const late = await example("ci.mjs", own.path, "--timeout", "0.1", "--", "sleep 60").ended;
   assert.equal(late.status, 124);
   const wrong = await example("ci.mjs", own.path, "--run-id", "c0ffee", "--", "another command").ended;
