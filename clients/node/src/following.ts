@@ -18,6 +18,8 @@ export class Following {
   #choice: { place: number; sessions: Heard; output: boolean } = { place: 0, sessions: new Set(), output: true };
   /** Sessions beside those of the choice, by the place of what added them. */
   readonly #added = new Map<string, number>();
+  /** Those of them that turnlane added by itself, by the place of the request that it accepted. */
+  readonly #entered = new Map<string, number>();
   /** Sessions that requests without an answer may add, by the number of these. */
   readonly #asked = new Map<string, number>();
   /** What turnlane has; absent when that is not known. */
@@ -52,6 +54,7 @@ export class Following {
     try {
       const answer = await request();
       this.#add(sessionId, place);
+      this.#entered.set(sessionId, place);
       // A subscription that was asked for later has taken its place, with it or without.
       if (place > this.#last && this.#told?.sessions instanceof Set) this.#told.sessions.add(sessionId);
       return answer;
@@ -71,7 +74,9 @@ export class Following {
       const output = params.output ?? true;
       if (place > this.#choice.place) {
         this.#choice = { place, sessions: heard(params.sessions), output };
-        for (const [sessionId, added] of [...this.#added]) if (added < place) this.#added.delete(sessionId);
+        for (const those of [this.#added, this.#entered]) {
+          for (const [sessionId, added] of [...those]) if (added < place) those.delete(sessionId);
+        }
       }
       this.#took(place, heard(params.sessions), output);
       return answer;
@@ -105,7 +110,7 @@ export class Following {
     if (place !== this.#last) this.#told = undefined;
     else if (sessions === "all") this.#told = { sessions, output };
     else {
-      const later = [...this.#added].filter(([, added]) => added > place).map(([sessionId]) => sessionId);
+      const later = [...this.#entered].filter(([, added]) => added > place).map(([sessionId]) => sessionId);
       this.#told = { sessions: new Set([...sessions, ...later]), output };
     }
   }
@@ -157,6 +162,7 @@ export class Following {
         gone.add(sessionId);
         sessions.delete(sessionId);
         this.#added.delete(sessionId);
+        this.#entered.delete(sessionId);
       }
     }
   }

@@ -52,6 +52,8 @@ void test("runs_that_are_attached_to_and_prompted_at_once_are_all_heard", async 
   await using other = await start(own.path);
   const names = ["a", "b", "c", "d"];
   for (const name of names) await t.prompt(name, "say before\nhold door\nsay after", { runId: name });
+  await using third = await start(own.path);
+  const attached = (await Promise.all(names.map((name) => third.attach(name)))).map(whole);
   const begun = names.map((name) => other.attach(name));
   const fresh = ["e", "f"].map((name) => other.prompt(name, "say before\nhold door\nsay after"));
   const runs = await Promise.all([...begun, ...fresh]);
@@ -59,7 +61,7 @@ void test("runs_that_are_attached_to_and_prompted_at_once_are_all_heard", async 
   // Of these somebody chooses another set while all is under way.
   await Promise.all([other.subscribe("all"), other.attach("a"), other.prompt("g", "say seven")]);
   for (const { sessionId } of runs) await t.prompt(sessionId, "release door", { ifBusy: "steer" });
-  for (const text of texts) assert.equal(await text, "before\nafter\n");
+  for (const text of [...texts, ...attached]) assert.equal(await text, "before\nafter\n");
 });
 
 void test("what_was_chosen_while_prompts_were_under_way_is_what_is_heard", async () => {
