@@ -5,7 +5,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ConnectionLostError, findBinary, FrameTooLargeError, StartError, Turnlane } from "turnlane";
-import { alive, folder, kill, root, start } from "./support.mjs";
+import { alive, folder, kill, root, start, stop } from "./support.mjs";
 
 function program(folder: string, text: string): string {
   const path = join(folder, "program");
@@ -83,7 +83,7 @@ void test("a_sidecar_that_does_not_answer_is_not_waited_for_without_end", async 
   using own = folder();
   const t = await start(own.path);
   const pid = t.pid ?? 0;
-  process.kill(pid, "SIGSTOP");
+  await stop(t);
   const asked = t.stats();
   const told = assert.rejects(asked, { kind: "notRunning" });
   await t.close({ timeoutMs: 1 });
@@ -115,7 +115,7 @@ void test("what_would_be_another_run_is_not_asked_for_twice", async () => {
   for (const store of [join(own.path, "store"), ":memory:"]) {
     await using t = await Turnlane.spawn({ store, defaultAgent: "script" });
     await t.openSession("demo");
-    process.kill(t.pid ?? 0, "SIGSTOP");
+    await stop(t);
     const asked = [
       t.request("prompt", { sessionId: "demo", prompt: "say one" }),
       t.request("wake", { sessionId: "demo", reason: "one", prompt: "say one" }),

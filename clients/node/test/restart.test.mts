@@ -4,7 +4,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ConnectionLostError, findBinary, LeaseLostError, StoppedError, type DurableEvent } from "turnlane";
-import { folder, kill, start } from "./support.mjs";
+import { folder, kill, start, stop } from "./support.mjs";
 
 void test("each_completion_comes_once_and_in_order_however_often_the_sidecar_dies", async () => {
   using own = folder();
@@ -53,9 +53,8 @@ void test("what_may_be_asked_twice_is_and_what_may_not_is_told", async () => {
   await t.openSession("child", { parent: "parent" });
   const held = await t.prompt("child", "say begun\nhold door");
   for await (const chunk of held) if (chunk.text === "begun\n") break;
-  const deaf = process.kill.bind(process, t.pid ?? 0);
   // A process that is stopped answers nothing: all of this is in flight when it dies.
-  deaf("SIGSTOP");
+  await stop(t);
   const safe = [
     t.getRun(held.runId),
     t.wait([held.runId]),
@@ -164,7 +163,7 @@ void test("a_session_that_is_opened_to_cancel_what_is_queued_is_not_opened_befor
   await using t = await start(own.path);
   await t.prompt("demo", "hold door");
   const queued = await t.prompt("demo", "say queued");
-  process.kill(t.pid ?? 0, "SIGSTOP");
+  await stop(t);
   const opening = t.openSession("demo", { recover: "cancel" });
   await kill(t);
   assert.equal((await opening).recovered, 1);

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,6 +38,16 @@ export async function kill(t: Turnlane): Promise<void> {
   if (pid === undefined) throw new Error("there is no sidecar");
   process.kill(pid, "SIGKILL");
   while (alive(pid)) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Stops a client's sidecar where it is, and waits until each of its threads stands still: from then on nothing is answered. */
+export async function stop(t: Turnlane): Promise<void> {
+  const { pid } = t;
+  if (pid === undefined) throw new Error("there is no sidecar");
+  process.kill(pid, "SIGSTOP");
+  const tasks = `/proc/${pid}/task`;
+  const runs = (task: string): boolean => !/\) [Tt] /.test(readFileSync(join(tasks, task, "stat"), "utf8"));
+  while (existsSync(tasks) && readdirSync(tasks).some(runs)) await new Promise((resolve) => setImmediate(resolve));
 }
 
 export function alive(pid: number): boolean {
