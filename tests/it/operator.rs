@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -260,6 +260,11 @@ fn a_wait_exits_as_its_runs_did() {
     ] {
         ends(&world, args, code);
     }
+    // An agent that left too early has not succeeded, whatever it left with.
+    for (script, code) in [("exit 0", 1), ("exit 3", 3), ("fail no", 1)] {
+        ends(&world, &["run", "--agent", "script", "--", script], code);
+    }
+    ends(&world, &["run", "--agent", "shell", "--", "exit 0"], 0);
     let values = ends(&world, &["wait", "good", "bad", "--json"], 3).json();
     assert_eq!(ids(&values), ["good", "bad"]);
 }
@@ -420,6 +425,38 @@ fn commands_talk_to_whoever_holds_the_store() {
         "{}",
         run.err
     );
+    sidecar.leave();
+}
+
+#[test]
+fn the_copy_of_a_store_that_is_in_use_is_a_store_of_its_own() {
+    let world = World::new();
+    let mut sidecar = world.start();
+    sidecar.open("boss", "script");
+    let copy = world.path("copy");
+    let mut copied = Command::new("cp");
+    copied.arg("-a").args([world.store(), copy.clone()]);
+    assert!(copied.status().unwrap().success());
+    let copy = copy.to_str().unwrap();
+    let run = world.run(&[
+        "run",
+        "--store",
+        copy,
+        "--session",
+        "new",
+        "--",
+        "echo $TURNLANE_STORE",
+    ]);
+    assert_eq!(
+        (run.code(), run.text()),
+        (0, format!("{copy}\n")),
+        "{}",
+        run.err
+    );
+    let shown = ends(&world, &["sessions", "--json", "--store", copy], 0).json();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    let shown = ends(&world, &["sessions", "--json"], 0).json();
+    assert_eq!(shown.len(), 1, "{shown:?}");
     sidecar.leave();
 }
 

@@ -1,6 +1,7 @@
 //! Who holds a store, as another process sees it: one that is stuck is ended, and nobody else ever is.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -49,8 +50,17 @@ impl Bystander {
 
     /// The holder that this record names.
     fn recorded(&self, store: &Path, start: u64) -> Holder {
-        let record = format!("{}\n{start}\n{}/owner.sock\n", self.0.id(), store.display());
-        std::fs::write(store.join("owner.lock"), record).unwrap();
+        let lock = store.join("owner.lock");
+        let made = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&lock)
+            .unwrap();
+        let facts = made.metadata().unwrap();
+        let (pid, store_at) = (self.0.id(), store.display());
+        let place = format!("{} {}", facts.dev(), facts.ino());
+        let record = format!("{pid}\n{start}\n{place}\n{store_at}/owner.sock\n");
+        std::fs::write(&lock, record).unwrap();
         Holder::read(store).unwrap().unwrap()
     }
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use rustix::fs::{self, FlockOperation};
 use rustix::io::Errno;
 
-use super::directory::{Directory, failed};
-use super::{holder, process};
+use super::directory::{Directory, facts, failed};
+use super::holder::{self, Place};
+use super::process;
 use crate::store::StoreError;
 
 /// The file whose lock makes its holder the owner.
@@ -63,7 +64,8 @@ impl Hold {
     pub fn take(path: &Path) -> Result<Self, StoreError> {
         let directory = Directory::open(path)?;
         let lock = lock(&directory)?;
-        let who = holder::who(std::process::id(), process::start_of_own());
+        let place = Place::of(&facts(&lock.file, &lock.path)?);
+        let who = holder::who(std::process::id(), process::start_of_own(), place);
         // Emptied first, and written once: whoever reads meanwhile finds nothing, or all of it, and never half of two records.
         fs::ftruncate(&lock.file, 0)
             .and_then(|()| write(&lock, 0, who.as_bytes()))

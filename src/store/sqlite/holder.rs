@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{self, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -63,11 +63,12 @@ impl Holder {
                 path.display()
             )));
         }
-        let found = settled(&file, parse);
-        Ok(found.map(|(pid, start, socket)| Self {
-            pid,
-            start,
-            socket,
+        // The record in the copy of a store tells who held the original, and may do so still.
+        let found = settled(&file, parse).filter(|record| record.place == Place::of(&facts));
+        Ok(found.map(|record| Self {
+            pid: record.pid,
+            start: record.start,
+            socket: record.socket,
             store: directory.to_path_buf(),
         }))
     }
@@ -139,9 +140,33 @@ impl Holder {
     }
 }
 
+/// Which file a record was written to: device and number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(u64, u64);
+
+impl Place {
+    pub(super) fn of(facts: &Stat) -> Self {
+        Self(facts.st_dev, facts.st_ino)
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut numbers = line.splitn(2, |byte| *byte == b' ').map(number);
+        Some(Self(numbers.next()??, numbers.next()??))
+    }
+}
+
 /// The lines of a record before the socket's.
-pub(super) fn who(pid: u32, start: u64) -> String {
-    format!("{pid}\n{start}\n")
+pub(super) fn who(pid: u32, start: u64, Place(device, file): Place) -> String {
+    format!("{pid}\n{start}\n{device} {file}\n")
+}
+
+/// What a record says.
+#[derive(Debug, PartialEq, Eq)]
+struct Record {
+    pid: u32,
+    start: u64,
+    place: Place,
+    socket: Option<PathBuf>,
 }
 
 /// The recorded process; 0 when there is none to be read.
@@ -169,21 +194,24 @@ fn settled<T>(file: &OwnedFd, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
 }
 
 /// Lines are written from the first to the last, so what is cut off is either between two of them, and true, or has no end.
-fn parse(record: &[u8]) -> Option<(u32, u64, Option<PathBuf>)> {
+fn parse(record: &[u8]) -> Option<Record> {
     let lines = record.strip_suffix(b"\n")?;
     let mut lines = lines.split(|byte| *byte == b'\n');
     let pid = number(lines.next()?)?.try_into().ok()?;
     let start = number(lines.next()?)?;
-    let socket = lines.next();
-    if lines.next().is_some() || pid == 0 {
-        return None;
-    }
+    let place = Place::parse(lines.next()?)?;
     let is_whole = |path: &&[u8]| path.starts_with(b"/") && !path.contains(&0);
-    match socket {
-        None => Some((pid, start, None)),
-        Some(path) if is_whole(&path) => Some((pid, start, Some(OsStr::from_bytes(path).into()))),
-        Some(_) => None,
-    }
+    let socket = match lines.next() {
+        None => None,
+        Some(path) if is_whole(&path) => Some(OsStr::from_bytes(path).into()),
+        Some(_) => return None,
+    };
+    (lines.next().is_none() && pid != 0).then_some(Record {
+        pid,
+        start,
+        place,
+        socket,
+    })
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -272,13 +300,18 @@ mod tests {
 
     #[test]
     fn a_record_that_is_cut_off_anywhere_is_refused_or_true() {
-        let whole = b"4711\n123456\n/s/owner.sock\n";
-        let socket = Some(PathBuf::from("/s/owner.sock"));
-        assert_eq!(parse(whole), Some((4711, 123_456, socket)));
+        let whole = b"4711\n123456\n12 345\n/s/owner.sock\n";
+        let record = |socket: Option<&str>| Record {
+            pid: 4711,
+            start: 123_456,
+            place: Place(12, 345),
+            socket: socket.map(PathBuf::from),
+        };
+        assert_eq!(parse(whole), Some(record(Some("/s/owner.sock"))));
         for end in 0..whole.len() {
             let told = parse(&whole[..end]);
-            let before_it_listens = b"4711\n123456\n".len();
-            let expected = (end == before_it_listens).then_some((4711, 123_456, None));
+            let before_it_listens = b"4711\n123456\n12 345\n".len();
+            let expected = (end == before_it_listens).then(|| record(None));
             assert_eq!(told, expected, "{end}");
         }
     }
@@ -288,27 +321,50 @@ mod tests {
         for wrong in [
             "",
             "\n",
-            "0\n1\n",
-            "-1\n1\n",
-            "4294967296\n1\n",
+            "0\n1\n2 3\n",
+            "-1\n1\n2 3\n",
+            "4294967296\n1\n2 3\n",
             "4711\n",
             "4711\n\n",
-            "4711\nsoon\n",
-            "4711\n1\nowner.sock\n",
-            "4711\n1\n/s\nmore\n",
-            "4711\n1\n/s\0\n",
+            "4711\nsoon\n2 3\n",
+            "4711\n1\n",
+            "4711\n1\n/s\n",
+            "4711\n1\n2\n",
+            "4711\n1\n2 3 4\n",
+            "4711\n1\n2 3\nowner.sock\n",
+            "4711\n1\n2 3\n/s\nmore\n",
+            "4711\n1\n2 3\n/s\0\n",
         ] {
             assert_eq!(parse(wrong.as_bytes()), None, "{wrong:?}");
         }
     }
 
-    /// A directory whose record is this, held by us in truth.
-    fn held(record: &str) -> (tempfile::TempDir, crate::store::Hold, Holder) {
+    /// Records somebody in a directory.
+    fn record(folder: &Path, pid: u32, start: u64, socket: &str) {
+        let path = folder.join(LOCK);
+        let place = Place::of(&fs::stat(&path).unwrap());
+        std::fs::write(&path, who(pid, start, place) + socket).unwrap();
+    }
+
+    /// A directory in which this is recorded, held by us in truth.
+    fn held(pid: u32, start: u64, socket: &str) -> (tempfile::TempDir, crate::store::Hold, Holder) {
         let folder = tempfile::tempdir().unwrap();
         let hold = crate::store::Hold::take(folder.path()).unwrap();
-        std::fs::write(folder.path().join(LOCK), record).unwrap();
+        record(folder.path(), pid, start, socket);
         let holder = Holder::read(folder.path()).unwrap().unwrap();
         (folder, hold, holder)
+    }
+
+    #[test]
+    fn the_record_in_a_copy_names_nobody() {
+        let (folder, _hold, holder) = held(4711, 1, "/s/owner.sock\n");
+        assert_eq!(holder.pid, 4711);
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(folder.path().join(LOCK), copy.path().join(LOCK)).unwrap();
+        assert_eq!(Holder::read(copy.path()), Ok(None));
+        // Moved, it is the same.
+        std::fs::rename(folder.path().join(LOCK), copy.path().join(LOCK)).unwrap();
+        assert_eq!(Holder::read(copy.path()).unwrap().unwrap().pid, 4711);
     }
 
     fn why(refused: Result<(), StoreError>) -> String {
@@ -323,7 +379,7 @@ mod tests {
         let own = std::process::id();
         let start = process::start_of_own();
         for start in [0, start] {
-            let (_folder, _hold, holder) = held(&format!("{own}\n{start}\n"));
+            let (_folder, _hold, holder) = held(own, start, "");
             assert!(why(holder.oust()).contains("very process"));
         }
     }
@@ -332,7 +388,7 @@ mod tests {
     fn a_holder_that_can_not_be_seen_is_named_and_stays() {
         // Larger than any number of a process; and our own number, as somebody elsewhere may have it.
         for pid in [4_194_305, std::process::id()] {
-            let (folder, _hold, holder) = held(&format!("{pid}\n1\n/s/owner.sock\n"));
+            let (folder, _hold, holder) = held(pid, 1, "/s/owner.sock\n");
             let why = why(holder.oust_within(Duration::from_millis(20)));
             for word in [
                 &pid.to_string(),
@@ -346,12 +402,12 @@ mod tests {
 
     #[test]
     fn a_holder_that_is_gone_is_no_trouble() {
-        let (_folder, hold, holder) = held("4194305\n1\n");
+        let (_folder, hold, holder) = held(4_194_305, 1, "");
         drop(hold);
         assert_eq!(holder.oust(), Ok(()));
         // Somebody else has recorded itself since: that one is not accused.
-        let (folder, _hold, holder) = held("4194305\n1\n");
-        std::fs::write(folder.path().join(LOCK), "4194306\n1\n").unwrap();
+        let (folder, _hold, holder) = held(4_194_305, 1, "");
+        record(folder.path(), 4_194_306, 1, "");
         assert_eq!(holder.oust(), Ok(()));
     }
 }
