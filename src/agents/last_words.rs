@@ -5,8 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Bytes that are kept.
-const KEPT_BYTES: usize = 4 << 10;
+/// Bytes that are kept until the end: escape sequences and blank lines among them are not shown.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// Bytes that are shown.
+const SHOWN_BYTES: usize = 4 << 10;
 
 /// Lines that are shown.
 const LINES: usize = 20;
@@ -18,7 +21,7 @@ pub(crate) struct LastWords(Arc<Mutex<VecDeque<u8>>>);
 impl LastWords {
     /// Reads until the end: a standard error that nobody reads would stop the agent.
     pub(crate) async fn hear(&self, mut pipe: impl AsyncRead + Unpin) {
-        let mut bytes = vec![0; KEPT_BYTES];
+        let mut bytes = vec![0; SHOWN_BYTES];
         while let Ok(n @ 1..) = pipe.read(&mut bytes).await {
             self.push(&bytes[..n]);
         }
@@ -37,14 +40,16 @@ impl LastWords {
     pub(crate) fn text(&self) -> String {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept: Vec<u8> = kept.iter().copied().collect();
-        let from = match memchr::memchr(b'\n', &kept) {
-            // What stands before the first line end may be the rest of a line.
-            Some(end) if kept.len() == KEPT_BYTES => end + 1,
-            Some(_) | None => 0,
-        };
-        let text = String::from_utf8_lossy(&kept[from..]);
+        let text = String::from_utf8_lossy(&kept);
         let text = anstream::adapter::strip_str(&text).to_string();
-        let lines: Vec<&str> = text.trim_end().lines().collect();
+        let text = text.trim_end();
+        let shown = &text[text.ceil_char_boundary(text.len().saturating_sub(SHOWN_BYTES))..];
+        // What stands before the first line end may be the rest of a line.
+        let whole = match shown.split_once('\n') {
+            Some((_, whole)) if shown.len() < text.len() => whole,
+            Some(_) | None => shown,
+        };
+        let lines: Vec<&str> = whole.lines().collect();
         lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
 }
@@ -73,7 +78,14 @@ mod tests {
         let long = format!("{}\n{}\nlast", "a".repeat(5000), "b".repeat(3000));
         assert_eq!(words(&long).await, format!("{}\nlast", "b".repeat(3000)));
         let endless = "c".repeat(10_000);
-        assert_eq!(words(&endless).await, "c".repeat(KEPT_BYTES));
+        assert_eq!(words(&endless).await, "c".repeat(SHOWN_BYTES));
+        let ended = format!("{endless}end\n");
+        let shown = words(&ended).await;
+        assert!(shown.len() == SHOWN_BYTES && shown.ends_with("cend"));
+        for nothing in ["\n", "\x1b[0m", " \r\n"] {
+            let said = format!("boom\n{}", nothing.repeat(8_000));
+            assert_eq!(words(&said).await, "boom", "{nothing:?}");
+        }
         // In one piece as in many.
         let words = LastWords::default();
         words.push(long.as_bytes());

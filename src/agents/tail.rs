@@ -174,6 +174,23 @@ impl vte::Perform for Lines {
             _ => {}
         }
     }
+
+    /// Erases the line, or what is left of it behind its beginning.
+    fn csi_dispatch(&mut self, params: &vte::Params, _: &[u8], _: bool, action: char) {
+        let erased = params
+            .iter()
+            .next()
+            .and_then(|first| first.first().copied());
+        let line = &mut self.under_way;
+        let all = match erased.unwrap_or(0) {
+            0 => line.is_over,
+            2 => true,
+            _ => false,
+        };
+        if action == 'K' && all {
+            *line = Line::default();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -259,7 +276,8 @@ mod tests {
         let lines = "\n".repeat(2 * RAW_BYTES);
         let spinner = "\r  \r|\x1b[0m\r  \r".repeat(RAW_BYTES / 4);
         let colours = "\x1b[0m".repeat(RAW_BYTES);
-        for nothing in [lines, spinner, colours] {
+        let erased = "\r\x1b[K|\x1b[2K\r/\r\x1b[0K".to_owned();
+        for nothing in [lines, spinner, colours, erased] {
             let said: &[&[u8]] = &[b"the answer\n", nothing.as_bytes()];
             assert_eq!(answer(said), ("the answer".to_owned(), false));
         }

@@ -142,15 +142,25 @@ impl Opening {
         };
         // It is heard from the start: what it repeats of the past must be taken out of the way.
         self.routes.add(id.clone(), self.ear.clone());
-        let asked = if can.session_capabilities.resume.is_some() {
+        let mut asked = None;
+        if can.session_capabilities.resume.is_some() {
             let request = ResumeSessionRequest::new(id.clone(), self.cwd.clone());
             let answer = self.ask(request).await;
-            answer.map(|it| (Begun::Resumed, Settings::of(it.modes, it.config_options)))
-        } else if can.load_session {
+            asked =
+                Some(answer.map(|it| (Begun::Resumed, Settings::of(it.modes, it.config_options))));
+        }
+        let is_refused = |error: &Error| !is_closed(error) && !wants_login(error);
+        let is_left = match &asked {
+            None => true,
+            Some(answer) => answer.as_ref().is_err_and(is_refused),
+        };
+        if is_left && can.load_session {
             let request = LoadSessionRequest::new(id.clone(), self.cwd.clone());
             let answer = self.ask(request).await;
-            answer.map(|it| (Begun::Loaded, Settings::of(it.modes, it.config_options)))
-        } else {
+            asked =
+                Some(answer.map(|it| (Begun::Loaded, Settings::of(it.modes, it.config_options))));
+        }
+        let Some(asked) = asked else {
             self.routes.remove(id);
             return lost(
                 "the agent can't go on with a session of an earlier process: it neither loads nor resumes one".into(),
@@ -160,7 +170,7 @@ impl Opening {
             Ok(begun) => Ok(Ok(begun)),
             Err(error) => {
                 self.routes.remove(id);
-                if is_closed(&error) || wants_login(&error) {
+                if !is_refused(&error) {
                     return Err(
                         self.not_begun("its conversation could not be gone on with", &error)
                     );

@@ -93,6 +93,8 @@ impl Terminals {
     /// From here on they are made for this run.
     pub(super) fn begin(&mut self, run: &RunId) {
         self.env.insert("TURNLANE_RUN".into(), run.as_str().into());
+        // What an earlier run has left running says nothing about this one.
+        self.stirred = Arc::default();
     }
 
     /// Serves a request.

@@ -10,6 +10,9 @@ use crate::domain::TextFrom;
 /// Bytes of a standard output in which a pointer is looked for. Of a longer one the last lines are kept.
 const JSON_BYTES: usize = 16 << 20;
 
+/// What some programs write first.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// Hears a command's standard output, and knows its answer in the end.
 pub(super) enum Answer {
     /// All that it writes, to either stream: nothing is kept twice.
@@ -82,6 +85,7 @@ impl Held {
     /// also write a JSON text a line, or words before it.
     fn find(mut self, pointer: &Pointer) -> Option<(Arc<str>, bool)> {
         let all = &*self.bytes.make_contiguous();
+        let all = all.strip_prefix(BOM).unwrap_or(all);
         if !self.cut
             && let Ok(found) = pointer.find(all)
         {
@@ -149,6 +153,7 @@ mod tests {
             at("", "words\n\"a\"\nmore words\n").await.as_deref(),
             Some("a")
         );
+        assert_eq!(at("/a", "\u{feff}{\"a\":1}").await.as_deref(), Some("1"));
         for said in ["", "no JSON at all", "{\"text\":\"cut o", "null\nnull\n"] {
             assert_eq!(at("/text", said).await, None, "{said}");
         }

@@ -30,6 +30,7 @@ def arguments():
     say("--load", action="store_true", help="offers session/load")
     say("--resume", action="store_true", help="offers session/resume")
     say("--load-fails", action="store_true", help="refuses every load and resume")
+    say("--resume-fails", action="store_true", help="refuses every resume")
     say("--load-mute", action="store_true", help="never answers a load or resume")
     say("--new-fails", action="store_true", help="refuses session/new")
     say("--new-until", help="answers session/new only when this file exists")
@@ -396,6 +397,8 @@ class Agent:
     def on_session_load(self, ident, params):
         return self.continued(ident, params, self.flags.load, replay=True)
     def on_session_resume(self, ident, params):
+        if self.flags.resume_fails:
+            return self.client.refuse(ident, -32603, "Internal error")
         return self.continued(ident, params, self.flags.resume, replay=False)
 
     def continued(self, ident, params, offered, replay):
