@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::operator::{Doctor, Operator};
+use super::operator::{Doctor, Operator, Shown};
 use crate::sidecar::{Config, Flags, OnLastDisconnect, StoreAt};
 use crate::store::Durability;
 use crate::wire::Framing;
@@ -36,6 +36,8 @@ pub(super) enum Command {
     Stop(Stop),
     /// Try the agents, and look whether configuration and store are sound; nothing is changed
     Doctor(Doctor),
+    /// List the agents that can be named, and whether their programs are installed
+    Agents(Shown),
     /// Print the protocol as a document: a JSON Schema of every message
     Schema(Schema),
     #[command(flatten)]

@@ -128,11 +128,6 @@ impl Ready {
 }
 
 impl Ready {
-    /// What flags and files say.
-    pub(super) fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// The store's directory; `None` for one in memory.
     pub(super) fn store(&self) -> Option<&Path> {
         match &self.config.store {

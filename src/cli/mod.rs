@@ -56,6 +56,7 @@ pub fn main(mut args: Vec<OsString>) -> ExitCode {
         Some(Command::Stop(asked)) => stop::stop(&cli.common, &asked),
         Some(Command::Schema(asked)) => schema::print(&asked),
         Some(Command::Doctor(asked)) => operator::examine(&cli.common, &asked),
+        Some(Command::Agents(shown)) => operator::agents(&cli.common, &shown),
         Some(Command::Operator(asked)) => operator::operate(&cli.common, asked),
     }
 }

@@ -148,6 +148,16 @@ fn an_owner_that_is_stopped_is_named_and_not_ended() {
     assert_eq!(state, "wrong");
     let advice = format!("kill -CONT {}", sidecar.pid());
     assert!(says.contains(&advice), "{says}");
+    // A list of names ends nobody either.
+    sidecar.signal(Signal::STOP);
+    let listed = ends(&world, &["agents"], 0);
+    sidecar.signal(Signal::CONT);
+    assert!(
+        listed.err.contains(&sidecar.pid().to_string()),
+        "{}",
+        listed.err
+    );
+    assert!(listed.text().contains("built in"));
     let run = sidecar.prompt("s", "echo still here");
     sidecar.ended(&run, "completed");
     sidecar.leave();
@@ -239,8 +249,15 @@ fn a_configuration_that_can_not_be_read_is_told_in_a_line_and_the_rest_is_looked
     let table = ends(&world, &["doctor"], 1).text();
     let line = table.lines().nth(1).unwrap();
     assert!(line.contains("line 4") && line.contains("colour"), "{line}");
+    // One of its agents can't be known then.
+    let named = ends(&world, &["doctor", "x"], 1).text();
+    assert!(
+        named.contains("line 4") && named.contains("colour"),
+        "{named}"
+    );
     let file = world.path("config/turnlane/turnlane.toml");
     fs::write(&file, "").unwrap();
+    ends(&world, &["doctor", "x"], 2);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let checks = ends(&world, &["doctor", "--json"], 1).json();
     assert!(found(&checks, "configuration", "").1.contains("chmod go-w"));

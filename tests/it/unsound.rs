@@ -362,3 +362,29 @@ fn a_new_store_is_sound_also_one_whose_first_start_was_cut_off() {
     assert_eq!(state, "ok");
     assert!(says.ends_with("nothing is damaged"), "{says}");
 }
+
+#[test]
+fn a_database_that_is_removed_while_somebody_uses_it_is_wrong() {
+    let world = used();
+    let mut sidecar = world.start();
+    sidecar.open("s", "sh");
+    let told = || {
+        let checks = world.run(&["doctor", "--json"]).json();
+        let told = checks.iter().find(|it| it["name"] == "database").unwrap();
+        (
+            text(&told["state"]).to_owned(),
+            text(&told["says"]).to_owned(),
+        )
+    };
+    assert_eq!(told().0, "ok");
+    let place = world.store().join("turnlane.db");
+    fs::rename(&place, world.path("away")).unwrap();
+    let (state, says) = told();
+    assert_eq!(state, "wrong");
+    for word in ["gone", &sidecar.pid().to_string()] {
+        assert!(says.contains(word), "{says}");
+    }
+    fs::rename(world.path("away"), &place).unwrap();
+    assert_eq!(told().0, "ok");
+    sidecar.leave();
+}

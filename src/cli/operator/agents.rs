@@ -1,62 +1,67 @@
 //! `turnlane agents`: what can be named. Whoever holds the store tells it; where nobody does, the configuration does, and no store is needed.
 
-use std::path::Path;
+use std::io;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::args::Shown;
+use super::doctor::owner;
 use super::look::list;
+use super::programs;
 use super::show::{AGENTS, Printer};
-use super::{Done, programs};
-use crate::cli::client::{Client, INTERRUPTED};
-use crate::cli::say;
+use crate::cli::args::Common;
+use crate::cli::{REFUSED, runtime, say, unprinted, usage};
 use crate::protocol::AgentInfo;
-use crate::sidecar::{Config, could_open};
-use crate::store::{Holder, StoreError};
+use crate::sidecar::{Config, StoreAt, could_open};
+use crate::store::Holder;
 
-/// Whether somebody holds the store, and so has to be asked. What is wrong with the store is said.
-pub(super) fn has_owner(store: Option<&Path>) -> bool {
-    let Some(store) = store else {
-        return false;
+/// Lists the agents of whoever holds the store; where nobody can be asked, those of the configuration, and says why. Whoever holds it
+/// stays as it is: a list is no reason to end anything.
+pub(in crate::cli) fn agents(common: &Common, shown: &Shown) -> ExitCode {
+    let config = match Config::load(&common.flags()) {
+        Ok(config) => config,
+        Err(why) => return usage(&why),
     };
-    let held = || match Holder::read(store)? {
-        Some(holder) if holder.still_holds()? => Ok(true),
-        Some(_) | None => could_open(store).map(|()| false),
+    let asked = match runtime() {
+        Ok(runtime) => runtime.block_on(owner::ask(&config)),
+        Err(error) => Err(error.to_string()),
     };
-    held().unwrap_or_else(|error: StoreError| {
-        without(&error);
-        false
-    })
-}
-
-/// Says why the agents of the configuration are listed.
-fn without(why: &dyn std::fmt::Display) {
-    say(&format!(
-        "{why}\nlisted are the agents of the configuration"
-    ));
-}
-
-/// Lists the agents of whoever holds the store.
-pub(super) fn of_owner(client: &mut Client, out: &Printer, config: &Config) -> Done {
-    match client.ask("agent/list", &json!({})) {
-        Ok(mut found) => show(found["agents"].take(), out, config),
-        Err(refused) if refused.kind == INTERRUPTED => Err(refused.into()),
-        // It has ended meanwhile, or serves nobody.
-        Err(refused) => {
-            without(&refused.message);
-            of_configuration(out, config)
-        }
+    let (theirs, why) = match asked {
+        Ok(Some(known)) => (Some(known.agents()), None),
+        Ok(None) => (None, store_trouble(&config.store).err()),
+        Err(why) => (None, Some(why)),
+    };
+    if let Some(why) = why {
+        say(&format!(
+            "{why}\nlisted are the agents of the configuration"
+        ));
+    }
+    let default = config.default_agent.as_deref();
+    let own = || config.agent_list(default, AgentInfo::with_command);
+    let agents = theirs.map_or_else(|| json!(own()), Value::from);
+    match show(agents, &Printer::new(shown.json), &config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => unprinted(&error, REFUSED),
     }
 }
 
-/// Lists the agents that a process which takes the store would have.
-pub(super) fn of_configuration(out: &Printer, config: &Config) -> Done {
-    let default = config.default_agent.as_deref();
-    let agents = config.agent_list(default, AgentInfo::with_command);
-    show(json!(agents), out, config)
+/// What keeps a process from the store, or its holder from being asked.
+fn store_trouble(store: &StoreAt) -> Result<(), String> {
+    let StoreAt::Directory(path) = store else {
+        return Ok(());
+    };
+    match Holder::read(path) {
+        Ok(Some(holder)) if holder.still_holds().unwrap_or(false) => Err(format!(
+            "process {} holds the store and can't be asked: see `turnlane doctor`",
+            holder.pid
+        )),
+        Ok(_) => could_open(path).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
-fn show(mut agents: Value, out: &Printer, config: &Config) -> Done {
+fn show(mut agents: Value, out: &Printer, config: &Config) -> io::Result<()> {
     for agent in agents.as_array_mut().into_iter().flatten() {
         let Some(program) = agent["command"][0].as_str() else {
             // It is a part of turnlane.
@@ -74,6 +79,5 @@ fn show(mut agents: Value, out: &Printer, config: &Config) -> Done {
             agent["path"] = json!(path.to_string_lossy());
         }
     }
-    out.rows(list(&agents), AGENTS)?;
-    Ok(ExitCode::SUCCESS)
+    out.rows(list(&agents), AGENTS)
 }

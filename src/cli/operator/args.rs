@@ -25,8 +25,6 @@ pub(in crate::cli) enum Operator {
     Wait(Wait),
     /// Completions that nobody took: list them, put them back, or remove them
     DeadLetters(DeadLetters),
-    /// List the agents that can be named, and whether their programs are installed
-    Agents(Shown),
 }
 
 /// How it is shown.

@@ -20,11 +20,12 @@ use super::client::{Client, INTERRUPTED, INVALID_PARAMS, NOT_FOUND, Refused};
 use super::inside::{Failed, Ready};
 use super::{CANCELLED, OURS, REFUSED, USAGE, say, unprinted, usage};
 use crate::protocol::Word as _;
-use crate::sidecar::{Config, store_error};
+use crate::sidecar::store_error;
 use crate::store::StoreError;
 use show::Printer;
 
-pub(super) use args::{Doctor, Operator};
+pub(super) use agents::agents;
+pub(super) use args::{Doctor, Operator, Shown};
 pub(super) use doctor::examine;
 
 /// Exit status of what is not there.
@@ -65,18 +66,7 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
         Err(status) => return status,
     };
     let out = Printer::new(asked.json());
-    let config = ready.config().clone();
-    let lists_agents = matches!(asked, Operator::Agents(_));
-    if lists_agents && !agents::has_owner(ready.store()) {
-        let listed = agents::of_configuration(&out, &config);
-        return listed.unwrap_or_else(|trouble| fail(&asked, &out, &trouble));
-    }
-    let entered = if lists_agents {
-        ready.enter_if_held()
-    } else {
-        ready.enter()
-    };
-    let mut inside = match entered {
+    let mut inside = match ready.enter() {
         Ok(inside) => inside,
         Err(Failed::System(error)) => {
             let refused = Refused::ours("", &error.to_string());
@@ -87,14 +77,14 @@ pub(super) fn operate(common: &Common, asked: Operator) -> ExitCode {
             return fail(&asked, &out, &Trouble::Refused(refused));
         }
     };
-    let (status, said) = match asked.run(&mut inside.client, &out, &config) {
+    let (status, said) = match asked.run(&mut inside.client, &out) {
         Ok(status) => (status, false),
         Err(trouble) => (fail(&asked, &out, &trouble), true),
     };
     match inside.leave() {
         Ok(()) => status,
         // Why is known by then.
-        Err(_) if said || lists_agents => status,
+        Err(_) if said => status,
         Err(error) => fail(&asked, &out, &Trouble::Refused(no_store(&error))),
     }
 }
@@ -110,11 +100,10 @@ impl Operator {
             Self::Cancel(args) => args.shown.json,
             Self::Wait(args) => args.shown.json,
             Self::DeadLetters(args) => args.json,
-            Self::Agents(shown) => shown.json,
         }
     }
 
-    fn run(&self, client: &mut Client, out: &Printer, config: &Config) -> Done {
+    fn run(&self, client: &mut Client, out: &Printer) -> Done {
         match self {
             Self::Sessions(_) => look::sessions(client, out),
             Self::Runs(args) if args.follow => follow::follow(client, out, args),
@@ -130,7 +119,6 @@ impl Operator {
                 Ok(args::Chosen::Purge(which)) => change::purge(client, out, which),
                 Err(why) => Ok(usage(why)),
             },
-            Self::Agents(_) => agents::of_owner(client, out, config),
         }
     }
 }

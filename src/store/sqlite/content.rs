@@ -33,7 +33,15 @@ fn length(file: &Path) -> Option<u64> {
 
 /// One that somebody uses.
 pub(super) fn in_use(directory: &Path, pid: u32) -> (Soundness, String) {
-    let size = size(files(directory).iter().filter_map(|it| length(it)).sum());
+    let files = files(directory);
+    if !files[0].exists() {
+        let says = format!(
+            "{} is gone though process {pid} uses it: what is written is lost once that ends; put it back, or end the process and use another --store",
+            files[0].display()
+        );
+        return (Soundness::Wrong, says);
+    }
+    let size = size(files.iter().filter_map(|it| length(it)).sum());
     // Its version may be in the log alone.
     let says = format!("{size}; process {pid} uses it, so its content is not looked at");
     (Soundness::Sound, says)

@@ -2,7 +2,7 @@
 //! made, opened or held for it.
 
 mod agents;
-mod owner;
+pub(super) mod owner;
 mod signals;
 
 use std::io::ErrorKind;
@@ -85,6 +85,13 @@ pub(in crate::cli) fn examine(common: &Common, asked: &Doctor) -> ExitCode {
         .agents
         .iter()
         .find(|name| !config.agents.contains_key(name.as_str()));
+    let mistaken = checks.iter().any(|check| check.state == Soundness::Wrong);
+    if mistaken && unknown.is_some() {
+        // It may well be described where nobody could read it.
+        return told(&checks, asked)
+            .err()
+            .unwrap_or(ExitCode::from(REFUSED));
+    }
     if let Some(name) = unknown {
         let known: Vec<&str> = config.agents.keys().map(|name| &**name).collect();
         return usage(&format!(
@@ -121,15 +128,21 @@ pub(in crate::cli) fn examine(common: &Common, asked: &Doctor) -> ExitCode {
     remove(scratch);
     // From here on there is nothing to be left behind.
     runtime.spawn(async { signals::obey(signal.await) });
-    let records: Vec<Value> = checks.iter().map(Check::to_json).collect();
-    if let Err(error) = Printer::uncut(asked.shown.json).rows(&records, CHECKS) {
-        return unprinted(&error, REFUSED);
+    if let Err(status) = told(&checks, asked) {
+        return status;
     }
     runtime.shutdown_background();
     if checks.iter().any(|check| check.state == Soundness::Wrong) {
         return ExitCode::from(REFUSED);
     }
     ExitCode::SUCCESS
+}
+
+/// Prints what was found.
+fn told(checks: &[Check], asked: &Doctor) -> Result<(), ExitCode> {
+    let records: Vec<Value> = checks.iter().map(Check::to_json).collect();
+    let printed = Printer::uncut(asked.shown.json).rows(&records, CHECKS);
+    printed.map_err(|error| unprinted(&error, REFUSED))
 }
 
 /// Looks at all that was asked for. What has to be written for it is written to `scratch`.

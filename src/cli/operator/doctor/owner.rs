@@ -17,7 +17,7 @@ use crate::store::{Holder, Soundness, answering};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The agents of whoever holds the store.
-pub(super) struct Known {
+pub(in crate::cli::operator) struct Known {
     pid: u32,
     agents: Vec<Value>,
     /// Whether it has more than it tells.
@@ -28,7 +28,7 @@ pub(super) struct Known {
 ///
 /// # Errors
 /// That it does not tell it, for a person.
-pub(super) async fn ask(config: &Config) -> Result<Option<Known>, String> {
+pub(in crate::cli::operator) async fn ask(config: &Config) -> Result<Option<Known>, String> {
     let StoreAt::Directory(path) = &config.store else {
         return Ok(None);
     };
@@ -75,6 +75,11 @@ async fn told(holder: &Holder) -> Result<Value, String> {
 }
 
 impl Known {
+    /// What it tells of them.
+    pub(in crate::cli::operator) fn agents(self) -> Vec<Value> {
+        self.agents
+    }
+
     /// What is found of an agent here does not hold where its sessions are: that is told with it.
     pub(super) fn correct(&self, check: &mut Check, spec: &AgentSpec, config: &Config) {
         let pid = self.pid;
