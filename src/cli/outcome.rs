@@ -16,11 +16,15 @@ pub(super) fn summary(completion: &Value) -> String {
         line += &format!(" ({reason})");
     }
     if let Some(message) = completion["error"]["message"].as_str() {
-        // What a command said last is lines; whoever watched has seen them.
-        let mut lines = message.lines();
-        line += &format!(": {}", lines.next().unwrap_or_default());
-        if lines.next().is_some() {
-            line.push('…');
+        let lines: Vec<&str> = message.lines().filter(|line| !line.is_empty()).collect();
+        line += ": ";
+        match lines[..] {
+            // What a command said last: whoever watched has seen it.
+            [first, _, ..] if completion["error"]["kind"] == "exitStatus" => {
+                line += first;
+                line.push('…');
+            }
+            _ => line += &lines.join(" / "),
         }
     } else if let Some(code) = completion["exitCode"].as_i64() {
         line += &format!(", exit {code}");
@@ -48,7 +52,8 @@ pub(super) fn code(completion: &Value) -> u8 {
         Some("timedOut") => TIMED_OUT,
         Some("interrupted" | "folded") => OURS,
         Some("completed") => own.unwrap_or(0),
-        Some("failed" | "exited") => own.unwrap_or(1),
+        Some("failed") => own.filter(|code| *code != 0).unwrap_or(1),
+        Some("exited") => own.unwrap_or(1),
         Some(_) | None => OURS,
     }
 }
@@ -69,6 +74,7 @@ mod tests {
             ("exited", json!(7), 7),
             ("exited", json!(137), 137),
             ("failed", json!(2), 2),
+            ("failed", json!(0), 1),
             ("failed", Value::Null, 1),
             ("exited", Value::Null, 1),
             ("cancelled", json!(130), CANCELLED),
@@ -92,14 +98,19 @@ mod tests {
             "acceptedAt": 1_000, "endedAt": 1_001,
         });
         assert_eq!(summary(&exited), "exited: the shell ended, 1ms [r]");
-        let lines = json!({
-            "runId": "r", "outcome": "failed", "error": {"message": "it exited. It wrote last:\none\ntwo"},
-            "acceptedAt": 1_000, "endedAt": 1_001,
-        });
-        assert_eq!(
-            summary(&lines),
-            "failed: it exited. It wrote last:…, 1ms [r]"
-        );
+        for (kind, shown) in [
+            ("exitStatus", "failed: it exited. It wrote last:…, 1ms [r]"),
+            (
+                "start",
+                "failed: it exited. It wrote last: / one / two, 1ms [r]",
+            ),
+        ] {
+            let lines = json!({
+                "runId": "r", "outcome": "failed", "acceptedAt": 1_000, "endedAt": 1_001,
+                "error": {"kind": kind, "message": "it exited. It wrote last:\none\n\ntwo"},
+            });
+            assert_eq!(summary(&lines), shown);
+        }
         let unfinished = json!({
             "runId": "r", "outcome": "failed", "error": {"message": "the command is not finished"},
             "acceptedAt": 1_000, "endedAt": 1_001,

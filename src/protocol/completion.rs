@@ -67,7 +67,7 @@ pub struct EndView {
     pub text: Arc<str>,
     /// Whether `text` is only a part.
     pub truncated: bool,
-    /// A process's exit code; 128 + n for signal n.
+    /// A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before it was done has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The agent's own word for its stop.

@@ -179,7 +179,8 @@ export type RunListBefore = Seq | RunId;
 export type RunOutput =
   | {
       /**
-       * Output notifications that this connection missed before this one, since it read too slowly.
+       * Output notifications that this connection missed before this one, since it read too slowly. Those that nothing follows are told by
+       * one with an empty `text` whose `offset` is the end of the output.
        */
       dropped?: number;
       /**
@@ -206,7 +207,8 @@ export type RunOutput =
     }
   | {
       /**
-       * Output notifications that this connection missed before this one, since it read too slowly.
+       * Output notifications that this connection missed before this one, since it read too slowly. Those that nothing follows are told by
+       * one with an empty `text` whose `offset` is the end of the output.
        */
       dropped?: number;
       /**
@@ -233,7 +235,8 @@ export type RunOutput =
     }
   | {
       /**
-       * Output notifications that this connection missed before this one, since it read too slowly.
+       * Output notifications that this connection missed before this one, since it read too slowly. Those that nothing follows are told by
+       * one with an empty `text` whose `offset` is the end of the output.
        */
       dropped?: number;
       /**
@@ -783,7 +786,7 @@ export interface Completion {
    */
   error?: RunError;
   /**
-   * A process's exit code; 128 + n for signal n.
+   * A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before it was done has none.
    */
   exitCode?: number;
   /**
@@ -897,7 +900,7 @@ export interface DeadLetter {
    */
   error?: RunError;
   /**
-   * A process's exit code; 128 + n for signal n.
+   * A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before it was done has none.
    */
   exitCode?: number;
   /**
@@ -1820,7 +1823,7 @@ export interface RunEnd {
    */
   error?: RunError;
   /**
-   * A process's exit code; 128 + n for signal n.
+   * A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before it was done has none.
    */
   exitCode?: number;
   /**
@@ -2018,7 +2021,7 @@ export interface RunRecord {
    */
   error?: RunError;
   /**
-   * A process's exit code; 128 + n for signal n.
+   * A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before it was done has none.
    */
   exitCode?: number;
   /**

@@ -123,7 +123,8 @@ impl Lane {
         let ending = Ending {
             text,
             truncated,
-            exit_code: end.exit_code,
+            // One that left too early with 0 has not succeeded.
+            exit_code: end.exit_code.filter(|code| *code != 0),
             stop_reason: end.stop_reason,
             usage: end.usage,
         };

@@ -105,6 +105,8 @@ impl Session {
             Err(why) => judge(Exit::NotStarted(why)),
         };
         let taken = playing.taken();
+        // One that left too early with 0 has not succeeded.
+        let exit_code = exit_code.filter(|code| *code != 0);
         output.end(verdict, exit_code, taken);
     }
 }

@@ -255,7 +255,10 @@ class Completion(CompletionMethods):
     error: Optional[RunError] = None
     """What went wrong."""
     exit_code: Optional[int] = None
-    """A process's exit code; 128 + n for signal n."""
+    """
+    A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before
+    it was done has none.
+    """
     into: Optional[RunId] = None
     """The run that took this one's text."""
     notify: Optional[SessionId] = None
@@ -326,7 +329,10 @@ class DeadLetter(Wire):
     error: Optional[RunError] = None
     """What went wrong."""
     exit_code: Optional[int] = None
-    """A process's exit code; 128 + n for signal n."""
+    """
+    A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before
+    it was done has none.
+    """
     into: Optional[RunId] = None
     """The run that took this one's text."""
     notify: Optional[SessionId] = None
@@ -664,7 +670,10 @@ class RunEnd(Wire):
     error: Optional[RunError] = None
     """What went wrong."""
     exit_code: Optional[int] = None
-    """A process's exit code; 128 + n for signal n."""
+    """
+    A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before
+    it was done has none.
+    """
     into: Optional[RunId] = None
     """The run that took this one's text."""
     reason: Optional[Reason] = None
@@ -723,7 +732,10 @@ class RunOutput(Wire):
     stream: Stream
     """Which stream."""
     dropped: Optional[int] = None
-    """Output notifications that this connection missed before this one, since it read too slowly."""
+    """
+    Output notifications that this connection missed before this one, since it read too slowly. Those that
+    nothing follows are told by one with an empty `text` whose `offset` is the end of the output.
+    """
     next: Optional[int] = None
     """Of an update: where what follows begins."""
     text: Optional[str] = None
@@ -798,7 +810,10 @@ class RunRecord(Wire):
     error: Optional[RunError] = None
     """What went wrong."""
     exit_code: Optional[int] = None
-    """A process's exit code; 128 + n for signal n."""
+    """
+    A process's exit code; 128 + n for signal n. An agent that is no shell or command and ended with 0 before
+    it was done has none.
+    """
     outcome: Optional[Outcome] = None
     """How it ended."""
     reason: Optional[Reason] = None
