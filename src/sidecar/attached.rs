@@ -144,10 +144,12 @@ impl Core {
             return Ok(());
         };
         let closed = view.state == SessionState::Closed;
-        if closed || !(self.crew).was_opened_from(&session, &home.env, opened.stamp) {
+        let given = opened.env.is_some() || opened.agent_env.is_some();
+        // One that opened it later, and did not say with which variables, is no reason to forget them: somebody else knows them.
+        let lacks = !given && !view.session.env_names.is_empty();
+        if closed || lacks || !(self.crew).was_opened_from(&session, &home.env, opened.stamp) {
             return Ok(());
         }
-        let given = opened.env.is_some() || opened.agent_env.is_some();
         let env = Env {
             session: opened.env.unwrap_or_default(),
             agent: opened.agent_env.unwrap_or_default(),

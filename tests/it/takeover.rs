@@ -204,6 +204,29 @@ fn the_latest_opening_decides_which_variables_a_session_has_also_after_a_takeove
 }
 
 #[test]
+fn variables_are_not_forgotten_because_somebody_opened_the_session_later_without_them() {
+    let world = World::new();
+    let (one, mut knows) = two(&world);
+    let mut other = begun(world.start(), "attached");
+    knows.ok(
+        "session/open",
+        json!({"sessionId": "s", "agent": "sh", "env": {"WHO": "mine"}}),
+    );
+    other.ok("session/open", json!({"sessionId": "s"}));
+    // The other one comes to the new owner first, and is that itself.
+    knows.signal(Signal::STOP);
+    one.kill9();
+    persist(&mut other, "agent/list", &json!({}));
+    knows.signal(Signal::CONT);
+    persist(&mut knows, "agent/list", &json!({}));
+    let params = json!({"sessionId": "s", "prompt": "echo $WHO", "runId": "r"});
+    persist(&mut other, "prompt", &params);
+    assert_eq!(other.ended("r", "completed")["text"], "mine\n");
+    knows.leave();
+    other.leave();
+}
+
+#[test]
 fn what_was_given_back_of_a_delivery_is_not_held_after_a_takeover() {
     let world = World::new();
     let (one, mut two) = two(&world);
