@@ -1,3 +1,4 @@
+import { after } from "./after.js";
 import { DeliveryNotFoundError, LeaseLostError } from "./errors.js";
 import type { Logger } from "./log.js";
 import type { AckResult, Completion, DrainResult, ExtendResult, ReleaseResult } from "./protocol.js";
@@ -164,8 +165,8 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
   /** Nobody extends it. */
   #lapse(leaseMs: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.lose("the lease is over, and what it held is offered again"), leaseMs);
-    this.#timer.unref();
+    this.#timer = after(leaseMs, () => this.lose("the lease is over, and what it held is offered again"));
+    this.#timer?.unref();
   }
 
   /** Extends the lease three times in its length. */

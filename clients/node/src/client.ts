@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
+import { after } from "./after.js";
 import { onAbort } from "./abort.js";
 import { Batch } from "./batch.js";
 import { Core } from "./core.js";
@@ -462,7 +463,7 @@ export class Turnlane implements AsyncDisposable {
     this.#core.link.parting();
     const { stopMs, finishMs } = this.info.limits;
     const timeoutMs = options.timeoutMs ?? (options.mode === "finish" ? finishMs + stopMs : stopMs);
-    const insist = setTimeout(() => this.#core.link.abandon(new NotRunningError()), timeoutMs + CLOSING_MS);
+    const insist = after(timeoutMs + CLOSING_MS, () => this.#core.link.abandon(new NotRunningError()));
     let stays = false;
     try {
       if (this.#core.link.up) {

@@ -1,3 +1,4 @@
+import { after } from "./after.js";
 import { onAbort } from "./abort.js";
 import {
   NotRunningError,
@@ -203,7 +204,7 @@ export class Link {
     let timer;
     const late = new Promise<never>((_, reject) => {
       const silent = new StartError(`${binary} did not answer within ${this.#startMs} ms: is it turnlane?`);
-      timer = setTimeout(() => reject(silent), this.#startMs);
+      timer = after(this.#startMs, () => reject(silent));
     });
     try {
       const info = await Promise.race([life.request("initialize", this.#keeper.hello(again)), late]);
@@ -268,11 +269,8 @@ export class Link {
   }
 
   #failed(flight: Flight, error: unknown): void {
-    if (error instanceof LifeOver) {
-      // Its end has been noticed, or will be: there it is asked again, or told.
-      flight.waiting = true;
-      return;
-    }
+    // Its end has been noticed, or will be: there it is asked again, or told.
+    if (error instanceof LifeOver) return;
     const done = doneBefore(flight, error);
     if (done !== undefined) {
       this.#settle(flight, () => flight.resolve(done));

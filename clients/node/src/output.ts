@@ -188,10 +188,10 @@ export class Output {
 
   /** What is missing still is nowhere any more. */
   release(): void {
-    const aside = this.#aside ?? [];
-    this.#aside = undefined;
     this.#asideWeight = 0;
-    for (const piece of aside) this.#keep(piece);
+    // Until all of it is kept this is not the end.
+    for (const piece of this.#aside ?? []) this.#keep(piece);
+    this.#aside = undefined;
     this.#pour();
     this.#wake();
   }

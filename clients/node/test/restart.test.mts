@@ -46,6 +46,37 @@ void test("each_completion_comes_once_and_in_order_however_often_the_sidecar_die
   );
 });
 
+void test("a_request_that_ends_every_sidecar_is_told_and_the_client_goes_on", async () => {
+  using own = folder();
+  const binary = join(own.path, "touchy.mjs");
+  // It dies of a word, and passes everything else on.
+  const wrapper = `#!${process.execPath}
+    import { spawn } from "node:child_process";
+    const inner = spawn(${JSON.stringify(findBinary())}, process.argv.slice(2), { stdio: ["pipe", "inherit", "inherit"] });
+    inner.on("exit", (code) => process.exit(code ?? 1));
+    process.stdin.on("end", () => inner.stdin.end());
+    process.stdin.on("data", (said) => {
+      if (!said.includes("poison")) return inner.stdin.write(said);
+      inner.kill("SIGKILL");
+      process.kill(process.pid, "SIGKILL");
+    });
+  `;
+  writeFileSync(binary, wrapper);
+  chmodSync(binary, 0o755);
+  await using t = await start(join(own.path, "store"), { binary });
+  await assert.rejects(t.getSession("poison"), ConnectionLostError);
+  await t.stats();
+});
+
+void test("a_close_may_wait_longer_than_any_timer", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  const run = await t.prompt("s", "say begun\nsleep 300\nsay done");
+  for await (const chunk of run) if (chunk.text === "begun\n") break;
+  await t.close({ mode: "finish", timeoutMs: 2 ** 31 });
+  assert.equal((await run.completion).outcome, "completed");
+});
+
 void test("what_may_be_asked_twice_is_and_what_may_not_is_told", async () => {
   using own = folder();
   await using t = await start(own.path);

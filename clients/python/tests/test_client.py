@@ -146,6 +146,15 @@ class Runs(ClientCase):
             with self.assertRaises(errors.RunNotFoundError):
                 await other.attach("nothing")
 
+    async def test_a_run_that_talks_without_end_can_be_attached_to(self) -> None:
+        async with self.client(default_agent="sh") as t, self.client() as other:
+            run = await t.prompt("s", "yes", run_id="y")
+            await run.__anext__()
+            attached = await other.attach("y")
+            self.assertTrue((await t.prompt("s", "yes", run_id="y")).duplicate)
+            await attached.cancel()
+            self.assertEqual((await attached).outcome, "cancelled")
+
     async def test_a_run_ends_for_its_client_also_where_its_session_is_not_heard_of(self) -> None:
         async with self.client(default_agent="script") as t:
             run = await t.prompt("s", "hold door")

@@ -197,7 +197,9 @@ class Run:
         # Read where the answer is read: what is told after it comes behind it.
         for chunk in raw["chunks"]:
             self._piece(chunk)
-        if not raw["more"]:
+        # What is told goes on from here: a run that talks faster than pages are read would never be caught up with.
+        goes_on = bool(self._meanwhile) and int(self._meanwhile[0]["offset"]) <= self._come_to
+        if goes_on or not raw["more"]:
             self._caught_up()
 
     def _caught_up(self) -> None:
