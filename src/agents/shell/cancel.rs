@@ -116,8 +116,8 @@ impl Cancel {
         }
     }
 
-    /// Does what is due. `reported`: the shell is on its way to its gate, and another interrupt would throw it off that.
-    pub(super) fn tick(&mut self, now: Instant, live: &mut Live, reported: bool) {
+    /// Does what is due. `returns`: the shell is on its way to its gate, and another interrupt would throw it off that.
+    pub(super) fn tick(&mut self, now: Instant, live: &mut Live, returns: bool) {
         if self.due().is_none_or(|at| at > now) {
             return;
         }
@@ -127,7 +127,7 @@ impl Cancel {
         }
         let look_at = now + LOOK;
         match self.step {
-            Step::Interrupted(press_at, _) if reported => {
+            Step::Interrupted(press_at, _) if returns => {
                 self.step = Step::Interrupted(press_at, look_at);
             }
             Step::Interrupted(press_at, _) if press_at > now => {
@@ -139,7 +139,7 @@ impl Cancel {
                 self.step = Step::Pressed(look_at);
             }
             Step::Pressed(_) => {
-                if !reported {
+                if !returns {
                     self.press_late(live);
                 }
                 self.step = Step::Pressed(look_at);

@@ -149,35 +149,7 @@ impl Family {
         let mut text = format!(
             "__turnlane() {{ case {whose} in {own}) {back}; __turnlane() {nothing};; esac; }}; "
         );
-        // A prompt that is shown without its hook tells that too: no builtin and no descriptor can be missing for that.
-        let shown = format!("\x1b{}lost;$$\x07", run.prompt);
-        match self {
-            Self::Bash => {
-                text.push_str(
-                    "case ${PROMPT_COMMAND-} in __turnlane) ;; \
-                     *) PROMPT_COMMAND=(__turnlane \"${PROMPT_COMMAND[@]}\");; esac; ",
-                );
-                let _ = write!(
-                    text,
-                    "case ${{PS1-}} in '{shown}') ;; *) \\builtin printf -v PS1 %s '{shown}' 2>/dev/null;; esac; "
-                );
-                // What is typed to begin a run is nobody's history; and the history file is the user's own.
-                text.push_str("\\builtin unset HISTFILE; \\builtin set +o history; ");
-            }
-            Self::Zsh => text.push_str(
-                "\\builtin typeset -ga precmd_functions; \
-                 precmd_functions=(__turnlane ${precmd_functions:#__turnlane}); \
-                 \\builtin unset HISTFILE; ",
-            ),
-            // It must not be inherited. One that can't be set ends what is told to set it.
-            Self::Sh => {
-                let _ = write!(
-                    text,
-                    "\\command eval '\\unset PS1; PS1=\"\\$(__turnlane){}\"' 2>/dev/null; ",
-                    shown.replace('$', "\\$")
-                );
-            }
-        }
+        text.push_str(&self.prompt(run));
         text.push_str(&self.inbox(run.inbox));
         if run.status != 0 {
             let _ = write!(
@@ -197,6 +169,55 @@ impl Family {
             text.push_str("; \\command eval 'PS1=\"$ \"' 2>/dev/null");
         }
         text.push('\n');
+        text
+    }
+
+    /// What sets the prompt and its hook. A prompt that is shown without its hook tells that too: no builtin and no descriptor can be
+    /// missing for that.
+    fn prompt(self, run: &Wrapping<'_>) -> String {
+        let mut text = String::new();
+        let shown = format!("\x1b{}lost;$$\x07", run.prompt);
+        match self {
+            Self::Bash => {
+                text.push_str(
+                    "case ${PROMPT_COMMAND-} in __turnlane) ;; \
+                     *) PROMPT_COMMAND=(__turnlane \"${PROMPT_COMMAND[@]}\");; esac; ",
+                );
+                let _ = write!(
+                    text,
+                    "case ${{PS1-}} in '{shown}') ;; *) \\builtin printf -v PS1 %s '{shown}' 2>/dev/null;; esac; "
+                );
+                // What is typed to begin a run is nobody's history; and the history file is the user's own.
+                text.push_str("\\builtin unset HISTFILE; \\builtin set +o history; ");
+            }
+            Self::Zsh => {
+                text.push_str(
+                    "\\builtin typeset -ga precmd_functions; \
+                     precmd_functions=(__turnlane ${precmd_functions:#__turnlane}); \
+                     \\builtin unset HISTFILE; ",
+                );
+                // It expands no variable: its own depth tells the shell from those that it starts. And where a script shows its prompt's
+                // text, that must be no report.
+                let shown = format!(
+                    "%($((${{SHLVL-0}} + 1))L..\x1b{}lo%{{%}}st;{}\x07)",
+                    run.prompt, run.pid
+                );
+                let set = format!("case ${{PS1-}} in \"{shown}\") ;; *) PS1=\"{shown}\";; esac");
+                let _ = write!(
+                    text,
+                    "\\builtin eval {} 2>/dev/null || \\builtin :; ",
+                    quoted(&set)
+                );
+            }
+            // It must not be inherited. One that can't be set ends what is told to set it.
+            Self::Sh => {
+                let _ = write!(
+                    text,
+                    "\\command eval '\\unset PS1; PS1=\"\\$(__turnlane){}\"' 2>/dev/null; ",
+                    shown.replace('$', "\\$")
+                );
+            }
+        }
         text
     }
 

@@ -29,6 +29,9 @@ const FIRST_PROMPT: Duration = Duration::from_secs(10);
 /// A script that ends within this time is told to run and to have ended in one go: nobody is woken in between.
 const SHORT: Duration = Duration::from_millis(1);
 
+/// How often a shell whose prompt came without a report is made to come to it anew.
+const RECALLS: u32 = 3;
+
 /// Bytes that are read behind a report that is not yet believed.
 const BEHIND_BYTES: usize = 64 << 10;
 
@@ -55,6 +58,8 @@ pub(super) struct Playing<'a> {
     steered: Vec<Seq>,
     /// The code of a report that was not believed.
     doubtful: Option<i32>,
+    /// How often the shell's prompt came without a report.
+    recalls: u32,
     /// Whether the shell could not report the script's end.
     lost: bool,
     probe: Probe,
@@ -79,6 +84,7 @@ impl<'a> Playing<'a> {
             recorder: None,
             steered: Vec::new(),
             doubtful: None,
+            recalls: 0,
             lost: false,
             probe: Probe::default(),
             knock_at: None,
@@ -128,6 +134,7 @@ impl<'a> Playing<'a> {
             let wake_at = self.wake_at();
             let types = matches!(self.phase, Phase::Running)
                 && !self.probe.found()
+                && self.recalls == 0
                 && !self.keyboard.waiting().is_empty();
             let code = tokio::select! {
                 biased;
@@ -299,7 +306,7 @@ impl<'a> Playing<'a> {
                 } if matches!(self.phase, Phase::Running) && live.is(pid) => {
                     match self.doubtful.filter(|_| self.probe.found()) {
                         Some(code) => return Some(code),
-                        None => self.lost(live),
+                        None => self.came_without_report(live).await,
                     }
                 }
                 Piece::Report { run, word, bytes } if run == self.turn.seq.get() => {
@@ -334,8 +341,17 @@ impl<'a> Playing<'a> {
         None
     }
 
-    /// The shell is at its prompt, and no report came of it: it has lost what it needs for one. It goes, since nothing has kept what was
-    /// typed from it.
+    /// The shell is at its prompt, and no report came of it. Its hook may only have been interrupted: an empty line brings the prompt anew.
+    async fn came_without_report(&mut self, live: &mut Live) {
+        if self.recalls == RECALLS {
+            return self.lost(live);
+        }
+        self.recalls += 1;
+        live.terminal.reset();
+        live.terminal.write(b"\n").await;
+    }
+
+    /// The shell has lost what it needs for a report. It goes, since nothing has kept what was typed from it.
     fn lost(&mut self, live: &mut Live) {
         live.terminal.reset();
         live.kill();
@@ -401,8 +417,8 @@ impl<'a> Playing<'a> {
             self.late = true;
             live.kill();
         }
-        let reported = matches!(self.phase, Phase::Reported(_));
-        self.cancel.tick(now, live, reported);
+        let returns = matches!(self.phase, Phase::Reported(_)) || self.recalls > 0;
+        self.cancel.tick(now, live, returns);
         self.keyboard.look(&live.terminal);
         if due(self.active_at) {
             self.tell_active();

@@ -41,6 +41,8 @@ async fn a_shell_that_can_not_report_is_done_all_the_same() {
             "dash",
             "printf() { return 1; }; command() { return 1; }; echo done; (exit 3)",
         ),
+        ("zsh", "precmd_functions=(); echo done; : ${nope?gone}"),
+        ("zsh", "unfunction __turnlane; echo done; : ${nope?gone}"),
     ] {
         if !has(program) {
             continue;
@@ -55,6 +57,33 @@ async fn a_shell_that_can_not_report_is_done_all_the_same() {
         shell.is_sound().await;
         shell.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_shell_whose_way_to_its_prompt_is_interrupted_comes_to_it_again() {
+    in_every_shell(|program| async move {
+        let hook = match program {
+            "zsh" => "precmd_functions=(twice $precmd_functions)",
+            "bash" => "PROMPT_COMMAND=(twice \"${PROMPT_COMMAND[@]}\")",
+            _ => "PS1=\"\\$(twice)$PS1\"",
+        };
+        // Two interrupts that come when the shell is on its way to its report, as one that comes late does.
+        let script = format!(
+            "kept=1
+            twice() {{ [ -e second ] || {{ [ ! -e first ] || : >second; : >first; kill -INT $$; }}; }}
+            {hook}
+            echo ready; sleep 1000
+            touch further"
+        );
+        let mut shell = Session::new(program);
+        shell.begin(&script);
+        shell.until("ready").await;
+        shell.cancel().await;
+        assert!(shell.file("second").exists() && !shell.file("further").exists());
+        shell.ends("echo $kept", 0, "1\n").await;
+        shell.close().await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -77,7 +77,8 @@ async fn a_program_that_dies_without_giving_the_terminal_back_hides_no_end() {
 #[tokio::test]
 async fn a_prompt_of_a_nested_shell_ends_no_run() {
     in_every_shell(|program| async move {
-        for nested in ["bash --norc", "dash -i", "sh -i"] {
+        let of_its_kind = if program == "zsh" { "zsh -f" } else { "sh" };
+        for nested in ["bash --norc", "dash -i", "sh -i", of_its_kind] {
             let mut shell = Session::new(program);
             let exported = "export PS1 PROMPT_COMMAND kept=1; set -a";
             let ended = shell.run(exported).await;
