@@ -310,11 +310,19 @@ fn lost_content_is_not_called_new() {
     fs::write(&log, damaged).unwrap();
     is("wrong", "is lost");
     // A log without a database: SQLite would remove it.
+    let refuses = || {
+        is("wrong", "move the log away");
+        let mut start = world.program(env!("CARGO_BIN_EXE_turnlane"));
+        start.arg("--store").arg(world.store()).arg("stdio");
+        assert_eq!(refused(&ended(start)).as_deref(), Some("storeCorrupt"));
+        assert!(fs::read(&log).unwrap() == written);
+    };
     fs::write(&log, &written).unwrap();
     fs::write(&place, "").unwrap();
-    is("wrong", "keep a copy of the log");
+    refuses();
     fs::remove_file(&place).unwrap();
-    is("wrong", "keep a copy of the log");
+    refuses();
+    assert!(!place.exists());
     // Nothing but what tells that there was something.
     fs::remove_file(&log).unwrap();
     is("wrong", "has been used before");

@@ -66,7 +66,8 @@ pub(super) fn read(
     let files = files(directory);
     let log = length(&files[1]).unwrap_or(0);
     if length(&files[0]).unwrap_or(0) == 0 {
-        return Ok(nothing(files[0].exists(), log, look.served));
+        keeps_its_log(directory)?;
+        return Ok(nothing(files[0].exists(), look.served));
     }
     let before = stamp(&files);
     let size = size(files.iter().filter_map(|file| length(file)).sum());
@@ -86,21 +87,34 @@ pub(super) fn read(
     Ok((state, format!("{size}, {says}")))
 }
 
-/// What it means that there is no database, or an empty file.
-fn nothing(is_there: bool, log: u64, served: bool) -> (Soundness, String) {
-    let what = if is_there {
-        "it is empty"
-    } else {
-        "it is gone"
-    };
-    if log > 0 {
-        // SQLite takes a log without a database for a leftover.
-        let log = size(log);
-        let says = format!(
-            "{what}, and its log of {log} is there: put the database back, or keep a copy of the log, which the next start removes"
-        );
-        return (Soundness::Wrong, says);
+/// SQLite takes a log without its database for a leftover, and removes it: with it would go what was written last.
+///
+/// # Errors
+/// `Corrupt` when there is such a log.
+pub(super) fn keeps_its_log(directory: &Path) -> Result<(), StoreError> {
+    let files = files(directory);
+    let log = length(&files[1]).unwrap_or(0);
+    if length(&files[0]).unwrap_or(0) > 0 || log == 0 {
+        return Ok(());
     }
+    let what = is_nothing(files[0].exists());
+    let log = size(log);
+    let says = format!(
+        "{what}, and its log of {log} is there: put the database back, or move the log away to begin anew without what both held"
+    );
+    Err(Problem::damaged(says).at(&files[0]))
+}
+
+fn is_nothing(is_there: bool) -> &'static str {
+    match is_there {
+        true => "it is empty",
+        false => "it is gone",
+    }
+}
+
+/// What it means that there is no database, or an empty file.
+fn nothing(is_there: bool, served: bool) -> (Soundness, String) {
+    let what = is_nothing(is_there);
     if served {
         let says = format!(
             "{what}, and the store has been used before: put the database back, or go on without what it held (the next start makes a new one)"
@@ -191,7 +205,7 @@ fn content(files: &[PathBuf], scratch: Option<&Path>) -> io::Result<Got<i64>> {
 pub(super) fn first_look(directory: &Path) -> Result<(), StoreError> {
     let files = files(directory);
     if length(&files[0]).is_none_or(|length| length == 0) {
-        return Ok(());
+        return keeps_its_log(directory);
     }
     let has_log = length(&files[1]).is_some_and(|length| length > 0);
     let look = |db: Connection| match schema::recognize(&db)? {

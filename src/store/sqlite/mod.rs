@@ -63,8 +63,10 @@ impl SqliteStore {
     /// Opens the store in a directory that is held already, making it if there is none.
     ///
     /// # Errors
-    /// `Version` when a newer turnlane made it, else what SQLite says.
+    /// `Version` when a newer turnlane made it, `Corrupt` when its database is gone and what was written last is not, else what SQLite
+    /// says.
     pub fn open_held(hold: Hold, durability: Durability) -> Result<Self, StoreError> {
+        content::keeps_its_log(hold.path())?;
         let place = hold.directory().database()?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&place, flags)
