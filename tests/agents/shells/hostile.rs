@@ -43,6 +43,8 @@ async fn a_shell_that_can_not_report_is_done_all_the_same() {
         ),
         ("zsh", "precmd_functions=(); echo done; : ${nope?gone}"),
         ("zsh", "unfunction __turnlane; echo done; : ${nope?gone}"),
+        ("zsh", "disable printf; echo done; (exit 3)"),
+        ("zsh", "builtin() { :; }; echo done; (exit 3)"),
     ] {
         if !has(program) {
             continue;
