@@ -5,11 +5,12 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::harness::{Finished, World, is_root, text};
+use crate::harness::{Finished, HARD_LIMIT, World, is_root, text};
 use crate::programs;
 
 /// Somebody who is not root.
@@ -312,9 +313,10 @@ fn lost_content_is_not_called_new() {
     // A log without a database: SQLite would remove it.
     let refuses = || {
         is("wrong", "move the log away");
-        let mut start = world.program(env!("CARGO_BIN_EXE_turnlane"));
-        start.arg("--store").arg(world.store()).arg("stdio");
-        assert_eq!(refused(&ended(start)).as_deref(), Some("storeCorrupt"));
+        assert_eq!(
+            refused(&ended(world.turnlane(&["stdio"]))).as_deref(),
+            Some("storeCorrupt")
+        );
         assert!(fs::read(&log).unwrap() == written);
     };
     fs::write(&log, &written).unwrap();
@@ -395,4 +397,40 @@ fn a_database_that_is_removed_while_somebody_uses_it_is_wrong() {
     fs::rename(world.path("away"), &place).unwrap();
     assert_eq!(told().0, "ok");
     sidecar.leave();
+}
+
+#[test]
+fn a_database_that_another_program_has_open_is_awaited_for_a_moment_and_told() {
+    let world = used();
+    let place = world.store().join("turnlane.db");
+    let other = Connection::open(&place).unwrap();
+    let look = "SELECT count(*) FROM runs";
+    let _: i64 = other.query_row(look, [], |row| row.get(0)).unwrap();
+    // Nothing in it is read from here: a process that closes a file gives up all its locks of that one.
+    let checks = world.run(&["doctor", "--json"]).json();
+    let who = format!("in use by process {},", std::process::id());
+    let [("database", says)] = &*wrong(&checks) else {
+        panic!("{checks:?}");
+    };
+    assert!(says.contains(&who), "{says}");
+    let kind = refused(&ended(world.turnlane(&["stdio"])));
+    assert_eq!(kind.as_deref(), Some("storeUnavailable"));
+    // One that is closed in time.
+    let mut waits = world.turnlane(&["stdio"]);
+    waits.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let waits = waits.stderr(Stdio::piped()).spawn().unwrap();
+    let held = format!("/proc/{}/fd", waits.id());
+    let has_it = || {
+        let mut open = fs::read_dir(&held).unwrap().flatten();
+        open.any(|it| fs::read_link(it.path()).is_ok_and(|to| to == place))
+    };
+    let begun = Instant::now();
+    while !has_it() {
+        assert!(begun.elapsed() < HARD_LIMIT, "it is not opened");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    drop(other);
+    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#;
+    let served = Finished::of(waits, format!("{hello}\n").as_bytes());
+    assert_eq!(refused(&served), None);
 }

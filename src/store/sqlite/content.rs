@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rusqlite::{Connection, OpenFlags};
+use rustix::process::{FlockType, Pid, fcntl_getlk};
 
 use super::directory::{BESIDE, DATABASE};
 use super::errors::{Got, Problem};
@@ -68,6 +69,13 @@ pub(super) fn read(
     if length(&files[0]).unwrap_or(0) == 0 {
         keeps_its_log(directory)?;
         return Ok(nothing(files[0].exists(), look.served));
+    }
+    if let Some(pid) = locked(&files[0]) {
+        if begun() {
+            let says = "somebody has begun to use it: its content is not judged".to_owned();
+            return Ok((Soundness::Note, says));
+        }
+        return Err(Problem::OpenElsewhere(pid).at(&files[0]));
     }
     let before = stamp(&files);
     let size = size(files.iter().filter_map(|file| length(file)).sum());
@@ -207,6 +215,9 @@ pub(super) fn first_look(directory: &Path) -> Result<(), StoreError> {
     if length(&files[0]).is_none_or(|length| length == 0) {
         return keeps_its_log(directory);
     }
+    if let Some(pid) = locked(&files[0]) {
+        return Err(Problem::OpenElsewhere(pid).at(&files[0]));
+    }
     let has_log = length(&files[1]).is_some_and(|length| length > 0);
     let look = |db: Connection| match schema::recognize(&db)? {
         _ if has_log => Ok(()),
@@ -215,6 +226,13 @@ pub(super) fn first_look(directory: &Path) -> Result<(), StoreError> {
     as_it_is(&files[0])
         .and_then(look)
         .map_err(|problem| problem.at(&files[0]))
+}
+
+/// The process that keeps a start from locking the database for itself: any that has it open as SQLite does. 0 where it can't be named.
+fn locked(database: &Path) -> Option<i32> {
+    let file = File::open(database).ok()?;
+    let lock = fcntl_getlk(&file, &FlockType::WriteLock.into()).ok()??;
+    Some(lock.pid.map_or(0, Pid::as_raw_pid))
 }
 
 /// Opens a database that nobody uses, as if it had no log, without a lock and without a file beside it.

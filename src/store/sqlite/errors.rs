@@ -13,6 +13,8 @@ pub(super) enum Problem {
     Sql(rusqlite::Error),
     /// What was read makes no sense.
     Damaged(String),
+    /// The process of this number has it open.
+    OpenElsewhere(i32),
     /// The epoch is not ours.
     TakenOver,
     /// A newer turnlane made it.
@@ -45,6 +47,15 @@ impl Problem {
         match self {
             Self::Sql(error) => explain(&error, place),
             Self::Damaged(what) => StoreError::Corrupt(format!("{shown}: {what}")),
+            Self::OpenElsewhere(pid) => {
+                let who = match pid {
+                    0 => "another program".to_owned(),
+                    pid => format!("process {pid}"),
+                };
+                StoreError::Unavailable(format!(
+                    "{shown} is in use by {who}, which is no turnlane: close that one"
+                ))
+            }
             Self::TakenOver => StoreError::Unavailable(format!(
                 "{shown}: another process has taken the store over; start again"
             )),

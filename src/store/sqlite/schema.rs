@@ -1,6 +1,7 @@
 //! The tables, and how an older database becomes a newer one.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -37,6 +38,9 @@ const LOG_BYTES: i64 = 16 << 20;
 /// Statements that are kept prepared; all that there are fit.
 const STATEMENTS: usize = 128;
 
+/// How long another program may look into the database before a start gives up; afterwards nobody else can.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a life of the store begins with.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -49,7 +53,7 @@ pub(super) struct Life {
 /// Makes a connection ready: its settings, its schema, and a life of its own.
 pub(super) fn prepare(db: &mut Connection, durability: Durability) -> Got<Life> {
     db.set_prepared_statement_cache_capacity(STATEMENTS);
-    db.busy_timeout(std::time::Duration::ZERO)?;
+    db.busy_timeout(PATIENCE)?;
     // Before anything is read: nobody else may use the file, and no shared memory is needed.
     set(db, "locking_mode", "EXCLUSIVE")?;
     let version = recognize(db)?;
