@@ -8,14 +8,18 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
 use tokio::time::Instant;
 
+use super::copies::{Copies, Hold};
 use super::family::Family;
-use super::live::{Live, Stat, Ticks, signal_group};
+use super::live::{Live, Stat, Ticks, ignores_interrupts, signal_group};
 
 /// Far beyond any run: a longer time would be past what a clock can count.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How often it is looked what has become of a cancel.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How often it is looked whether somebody has stopped.
+const SOON: Duration = Duration::from_millis(1);
 
 /// How many looks in a row must find the shell asleep before it counts as one that waits: one that has only just been interrupted may
 /// be asleep for a moment, or for long on a busy machine, but hardly whenever it is looked at.
@@ -27,6 +31,8 @@ pub(super) struct Cancel {
     /// When the run began.
     since: Ticks,
     step: Step,
+    /// The shell's copies that are held.
+    copies: Option<Copies>,
     /// The process groups that were interrupted.
     groups: Vec<Pid>,
     /// Those that were pressed.
@@ -49,6 +55,9 @@ enum Step {
     /// The shell is held, since an interrupt would not stop its script; the foreground was interrupted, and is pressed at the first
     /// time, if it comes to that. At the second it is looked at again.
     Held(Option<Instant>, Instant),
+    /// The shell is held with its copies until what they wait for has ended; that is pressed at the first time. At the second it is
+    /// looked at again.
+    HeldCopies(Instant, Instant),
     /// They were pressed. At that time it is looked at what came to the foreground meanwhile.
     Pressed(Instant),
     /// What is left is the kill.
@@ -61,6 +70,7 @@ impl Cancel {
             grace: Duration::from_millis(grace_ms).min(NEVER),
             since: Ticks::now(),
             step: Step::No,
+            copies: None,
             groups: Vec::new(),
             pressed: Vec::new(),
             asleep: 0,
@@ -98,10 +108,14 @@ impl Cancel {
         let now = Instant::now();
         let press_at = now + self.grace / 4;
         let group = live.foreground();
-        if live.traps || live.ignores_interrupts() {
+        if live.traps || ignores_interrupts(live.pid) {
             let _ = kill_process(live.pid, Signal::STOP);
             self.signal_foreground(group, Signal::INT);
             self.step = Step::Held(Some(press_at), now);
+        } else if let Some(copies) = Copies::hold(live, group) {
+            self.copies = Some(copies);
+            self.groups.extend(group);
+            self.step = Step::HeldCopies(press_at, now);
         } else {
             self.interrupt(group, live);
             self.step = Step::Interrupted(press_at, press_at.min(now + LOOK));
@@ -112,7 +126,10 @@ impl Cancel {
     pub(super) fn due(&self) -> Option<Instant> {
         match self.step {
             Step::No | Step::Wanted | Step::Over => None,
-            Step::Interrupted(_, at) | Step::Held(_, at) | Step::Pressed(at) => Some(at),
+            Step::Interrupted(_, at)
+            | Step::Held(_, at)
+            | Step::HeldCopies(_, at)
+            | Step::Pressed(at) => Some(at),
         }
     }
 
@@ -157,8 +174,30 @@ impl Cancel {
                 }
                 self.step = Step::Held(press_at.filter(|_| !press), look_at);
             }
+            Step::HeldCopies(press_at, _) => self.look_at_copies(press_at, now, live),
             Step::No | Step::Wanted | Step::Over => {}
         }
+    }
+
+    fn look_at_copies(&mut self, press_at: Instant, now: Instant, live: &mut Live) {
+        let look_at = now + LOOK;
+        let Some(copies) = &mut self.copies else {
+            return;
+        };
+        self.step = match copies.look(live) {
+            Hold::Begins => Step::HeldCopies(press_at, now + SOON),
+            Hold::Lasts if press_at <= now => {
+                copies.press(live);
+                // Once is enough: what comes later comes of what is held.
+                Step::HeldCopies(now + NEVER, look_at)
+            }
+            Hold::Lasts => Step::HeldCopies(press_at, look_at),
+            Hold::Over => Step::Interrupted(now + self.grace / 4, look_at),
+            Hold::Doomed => {
+                live.kill();
+                Step::Over
+            }
+        };
     }
 
     /// Interrupts the shell and the foreground. The shell comes first: it must know when the foreground ends.
@@ -216,6 +255,9 @@ impl Cancel {
 
     /// The run has ended: whatever was interrupted and has not ended would work on behind its back.
     pub(super) fn finish(&mut self) {
+        if let Some(copies) = self.copies.take() {
+            copies.kill();
+        }
         for group in self.groups.drain(..) {
             signal_group(group, Signal::KILL);
         }
@@ -241,60 +283,4 @@ fn is_there(group: &Pid) -> bool {
 /// Whether the leader of a process group has ended. A shell that is held can't have reaped it.
 fn has_ended(group: Pid) -> bool {
     Stat::of(group.as_raw_pid()).is_none_or(|stat| stat.state == b'Z')
-}
-
-/// Whether a script may set a trap for interrupts in the shell itself, by its words: what is quoted is another program's.
-pub(super) fn traps_interrupts(script: &str) -> bool {
-    let names_it = ["INT", "int", "2"].iter().any(|name| script.contains(name));
-    names_it
-        && unquoted(script)
-            .split(|shown: char| !shown.is_alphanumeric() && shown != '_')
-            .any(|word| word == "trap")
-}
-
-/// A script without what stands in quotes.
-fn unquoted(script: &str) -> String {
-    let mut plain = String::new();
-    let mut quote = None;
-    let mut escaped = false;
-    for shown in script.chars() {
-        match (quote, shown) {
-            _ if escaped => {
-                escaped = false;
-                plain.extend(quote.is_none().then_some(shown));
-            }
-            (None | Some('"'), '\\') => escaped = true,
-            (Some(open), _) if open == shown => quote = None,
-            (Some(_), _) => {}
-            (None, '\'' | '"') => quote = Some(shown),
-            (None, _) => plain.push(shown),
-        }
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trap_for_interrupts_is_known_by_its_words() {
-        for trapping in [
-            "trap '' INT",
-            "x=1;trap 'echo t' SIGINT TERM; sleep 9",
-            "a && { trap : 2; }",
-            "echo \\\"; trap \"it's\" int",
-            "\\trap - 'INT'",
-        ] {
-            assert!(traps_interrupts(trapping), "{trapping}");
-        }
-        for plain in [
-            "sh -c 'trap \"exit 0\" INT; sleep 9'",
-            "trap 'echo bye' EXIT",
-            "echo trapINT 2",
-            "python3 -c \"print('trap INT')\"",
-        ] {
-            assert!(!traps_interrupts(plain), "{plain}");
-        }
-    }
 }

@@ -32,6 +32,8 @@ pub(super) struct Live {
     pub(super) killed: bool,
     /// Whether a run may have trapped interrupts: they would not stop a script.
     pub(super) traps: bool,
+    /// Whether a run may have turned job control off.
+    pub(super) unmonitored: bool,
     /// Whether the run before had a file of completions: its variable is still set.
     pub(super) inbox: bool,
     /// Whether a run has named what makes traps fire at every command.
@@ -108,17 +110,17 @@ impl Live {
     pub(super) fn signal(&self, signal: Signal) {
         signal_group(self.pid, signal);
     }
+}
 
-    /// Whether the shell ignores interrupts.
-    pub(super) fn ignores_interrupts(&self) -> bool {
-        let pid = self.pid.as_raw_pid();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let ignored = status
-            .lines()
-            .find_map(|line| line.strip_prefix("SigIgn:"))
-            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        ignored.is_some_and(|mask| mask & (1 << (Signal::INT.as_raw() - 1)) != 0)
-    }
+/// Whether a process ignores interrupts.
+pub(super) fn ignores_interrupts(pid: Pid) -> bool {
+    let pid = pid.as_raw_pid();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (Signal::INT.as_raw() - 1)) != 0)
 }
 
 /// Sends a signal to a process group; one that is stopped hears of it now.
@@ -145,8 +147,10 @@ impl Ticks {
 pub(super) struct Stat {
     /// `Z` for one that has ended and was not reaped.
     pub(super) state: u8,
-    group: i32,
+    pub(super) group: i32,
     started: Ticks,
+    /// How it ended, as it is told to whoever waits for it.
+    pub(super) status: i32,
 }
 
 impl Stat {
@@ -162,6 +166,7 @@ impl Stat {
             state: *fields.first()?.as_bytes().first()?,
             group: fields.get(2)?.parse().ok()?,
             started: Ticks(fields.get(19)?.parse().ok()?),
+            status: fields.get(49)?.parse().ok()?,
         })
     }
 }

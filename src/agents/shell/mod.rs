@@ -5,6 +5,7 @@
 //! until everything that was typed and not read has been thrown away, so that no such text is ever run as a command.
 
 mod cancel;
+mod copies;
 mod family;
 mod files;
 mod incomplete;
@@ -16,6 +17,7 @@ mod reports;
 mod session;
 mod terminal;
 mod turn;
+mod words;
 
 use tokio::sync::mpsc;
 

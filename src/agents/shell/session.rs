@@ -7,7 +7,6 @@ use rustix::process::Pid;
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
-use super::cancel::traps_interrupts;
 use super::family::Family;
 use super::files::Files;
 use super::incomplete::unfinished;
@@ -17,6 +16,7 @@ use super::record::{Header, Recorder};
 use super::reports::Reports;
 use super::terminal::{SIZE, Size, Terminal};
 use super::turn::Playing;
+use super::words::{leaves_job_control, traps_interrupts};
 use super::{End, never_started};
 use crate::agents::guard::{Launch, Progress, Stdio};
 use crate::agents::output::{Output, credit};
@@ -144,6 +144,7 @@ impl Session {
         let fresh = live.fresh;
         live.careful |= script.contains("DEBUG");
         live.traps |= traps_interrupts(script);
+        live.unmonitored |= leaves_job_control(script);
         let played = playing
             .play(live, files, &mut self.orders, &mut self.size)
             .await;
@@ -274,6 +275,7 @@ impl Session {
             killed: false,
             traps: false,
             careful: false,
+            unmonitored: false,
             inbox: false,
         });
         None

@@ -95,6 +95,78 @@ async fn a_cancel_in_a_function_under_set_e_costs_the_shell_at_most() {
     .await;
 }
 
+/// A program that catches an interrupt, and ends as if nothing had been.
+const CATCHES: &str =
+    "sh -c 'trap \"exit 0\" INT; echo ready >/dev/tty; while :; do sleep 0.01; done'";
+
+#[tokio::test]
+async fn nothing_further_of_a_subshell_runs_behind_a_program_that_catches_an_interrupt() {
+    in_every_shell(|program| async move {
+        for script in [
+            "(CATCHES; touch further)",
+            "((CATCHES; touch further); touch further)",
+            "{ CATCHES; touch further; } | cat",
+            "f() { CATCHES; touch further; }; f | cat",
+            "(CATCHES && touch further) || touch further",
+            "echo a | (CATCHES; touch further)",
+            "CATCHES | (CATCHES; touch further)",
+            "x=$(CATCHES; touch further)",
+            "while CATCHES; do touch further; done | cat",
+            "(sleep 1000 & CATCHES; touch further)",
+        ] {
+            let script = script.replace("CATCHES", CATCHES);
+            // It is a race with whoever waits for that program.
+            for _ in 0..3 {
+                cancelled(program, &script, "ready", Kept).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_further_runs_without_job_control_either() {
+    in_every_shell(|program| async move {
+        // A shell that would go on is not kept.
+        for (script, fate) in [
+            ("set +m; CATCHES", Any),
+            ("set +m; (CATCHES; touch further)", Any),
+            ("set +m; CATCHES | cat", Any),
+            ("set +o monitor; f() { CATCHES; touch further; }; f", Any),
+            ("set +m; echo ready; sleep 1000", Kept),
+            ("set +m; echo ready; (sleep 1000; touch further)", Kept),
+            ("set +m; sleep 1000 & echo ready; sleep 1000", Kept),
+            ("set +m; echo ready; while :; do :; done", Kept),
+        ] {
+            let script = script.replace("CATCHES", CATCHES);
+            cancelled(program, &script, "ready", fate).await;
+        }
+        let mut shell = Session::new(program);
+        shell.ends("set +m", 0, "").await;
+        shell.begin(&format!("{CATCHES}; touch further"));
+        shell.until("ready").await;
+        shell.cancel_or_kill().await;
+        shell.is_sound().await;
+        assert!(!shell.file("further").exists(), "{program}");
+        shell.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_script_that_only_names_traps_and_interrupts_costs_no_shell() {
+    in_every_shell(|program| async move {
+        for script in [
+            "trap 'echo bye' EXIT; printf ready; sleep 2000",
+            "trap - INT; echo ready; sleep 1000",
+            "# a trap: INT\necho ready; sleep 1000",
+        ] {
+            cancelled(program, script, "ready", Kept).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_loop_of_builtins_is_interrupted() {
     in_every_shell(|program| async move {
