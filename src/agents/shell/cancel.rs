@@ -235,10 +235,19 @@ impl Cancel {
             self.asleep = 0;
             // A shell that was interrupted while it started a pipeline waits for one that has no terminal any more. And one that was
             // pressed on its way to its report stands at its prompt without it: an interrupt there makes it begin again.
-            let unseen = live.newest_group_since(self.since);
-            let group = unseen.filter(|_| !std::mem::replace(&mut self.found, true));
+            let group = self.unseen(live);
             self.press(group, live);
         }
+    }
+
+    /// What the shell may wait for out of sight. zsh waits for a job until that ends, whatever interrupts it: one after the other.
+    fn unseen(&mut self, live: &Live) -> Option<Pid> {
+        let newest = |since| live.newest_group_since(since, &self.pressed);
+        if live.family == Family::Zsh {
+            return newest(self.since).or_else(|| newest(Ticks::FIRST));
+        }
+        let group = newest(self.since);
+        group.filter(|_| !std::mem::replace(&mut self.found, true))
     }
 
     /// Whether the shell itself waits for something, and is not only kept from going on by a busy machine or by a report that nobody

@@ -179,9 +179,11 @@ impl Family {
         let shown = format!("\x1b{}lost;$$\x07", run.prompt);
         match self {
             Self::Bash => {
+                // One that can't be set would end the wrapper: a builtin only says so.
                 text.push_str(
                     "case ${PROMPT_COMMAND-} in __turnlane) ;; \
-                     *) PROMPT_COMMAND=(__turnlane \"${PROMPT_COMMAND[@]}\");; esac; ",
+                     *) \\builtin printf -v 'PROMPT_COMMAND[0]' %s \"${PROMPT_COMMAND-}\" 2>/dev/null && \
+                     PROMPT_COMMAND=(__turnlane \"${PROMPT_COMMAND[@]}\");; esac; ",
                 );
                 let _ = write!(
                     text,
@@ -192,8 +194,8 @@ impl Family {
             }
             Self::Zsh => {
                 text.push_str(
-                    "\\builtin typeset -ga precmd_functions; \
-                     precmd_functions=(__turnlane ${precmd_functions:#__turnlane}); \
+                    "\\builtin eval '\\builtin typeset -ga precmd_functions; \
+                     precmd_functions=(__turnlane ${precmd_functions:#__turnlane})' 2>/dev/null || \\builtin :; \
                      \\builtin unset HISTFILE; ",
                 );
                 // It expands no variable: its own depth tells the shell from those that it starts. And where a script shows its prompt's

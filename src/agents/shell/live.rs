@@ -93,17 +93,19 @@ impl Live {
             .filter(|group| *group != self.pid)
     }
 
-    /// The process group of the youngest of those of its children that were started after `since`, other than its own.
-    pub(super) fn newest_group_since(&self, since: Ticks) -> Option<Pid> {
+    /// The process group of the youngest of those of its children that were started after `since`, other than its own and these.
+    pub(super) fn newest_group_since(&self, since: Ticks, but: &[Pid]) -> Option<Pid> {
         let pid = self.pid.as_raw_pid();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         // They are told in the order in which they were started.
-        let newest = children
+        children
             .unwrap_or_default()
             .split_ascii_whitespace()
+            .rev()
             .filter_map(|child| Stat::of(child.parse().ok()?))
-            .rfind(|stat| stat.state != b'Z' && stat.started >= since && stat.group != pid)?;
-        Pid::from_raw(newest.group)
+            .filter(|stat| stat.state != b'Z' && stat.started >= since && stat.group != pid)
+            .filter_map(|stat| Pid::from_raw(stat.group))
+            .find(|group| !but.contains(group))
     }
 
     /// Sends a signal to the shell itself, and wakes it if it was stopped.
@@ -134,6 +136,9 @@ pub(super) fn signal_group(group: Pid, signal: Signal) {
 pub(super) struct Ticks(u64);
 
 impl Ticks {
+    /// Before every process.
+    pub(super) const FIRST: Self = Self(0);
+
     pub(super) fn now() -> Self {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let hertz = rustix::param::clock_ticks_per_second();

@@ -103,6 +103,12 @@ impl Terminal {
         poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::IN)
     }
 
+    /// Whether something was typed that nobody has read.
+    pub(super) fn has_untaken(&self) -> bool {
+        let slave = self.slave.as_ref();
+        slave.is_some_and(|slave| rustix::io::ioctl_fionread(slave).is_ok_and(|bytes| bytes > 0))
+    }
+
     /// Types as much as fits, waiting until some does. Nothing is lost when the future is dropped.
     pub(super) async fn write(&self, bytes: &[u8]) -> usize {
         loop {

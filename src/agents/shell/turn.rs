@@ -1,6 +1,7 @@
 //! One run in a shell, from the typed line to the report of its end.
 
 mod claim;
+mod line;
 mod orders;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::agents::output::{Output, part};
 use crate::agents::{CHUNK_BYTES, Event, Order, Stream, Turn, Verdict};
 use crate::domain::{FailKind, Seq};
 use claim::{Claim, KNOCK, Probe, knock};
+use line::Line;
 
 /// How long a shell may take to come to its first prompt.
 const FIRST_PROMPT: Duration = Duration::from_secs(10);
@@ -50,6 +52,7 @@ pub(super) struct Playing<'a> {
     turn: &'a Turn,
     output: &'a Output,
     phase: Phase,
+    line: Line,
     cancel: Cancel,
     /// The session was released.
     released: bool,
@@ -78,6 +81,7 @@ impl<'a> Playing<'a> {
             turn,
             output,
             phase: Phase::Typed,
+            line: Line::default(),
             cancel: Cancel::new(grace_ms),
             released: false,
             keyboard: Keyboard::default(),
@@ -257,12 +261,7 @@ impl<'a> Playing<'a> {
         if live.fresh {
             self.prompt_by = Some(Instant::now() + FIRST_PROMPT);
         }
-        let line = files.line(live.family);
-        let mut line = line.as_bytes();
-        while !line.is_empty() {
-            let n = live.terminal.write(line).await;
-            line = &line[n..];
-        }
+        self.type_line(live, files).await;
         Ok(())
     }
 
@@ -360,6 +359,10 @@ impl<'a> Playing<'a> {
 
     fn started(&mut self, live: &mut Live) {
         self.phase = Phase::Running;
+        if self.line.taken() {
+            // What is left of it is no input of the script.
+            live.terminal.reset();
+        }
         self.prompt_by = None;
         self.active_at = Some(Instant::now() + SHORT);
         self.probe.begin();
@@ -398,6 +401,7 @@ impl<'a> Playing<'a> {
     fn wake_at(&self) -> Option<Instant> {
         [
             self.cancel.due(),
+            self.line.due(),
             self.knock_at,
             self.prompt_by,
             self.active_at,
@@ -420,6 +424,9 @@ impl<'a> Playing<'a> {
         let returns = matches!(self.phase, Phase::Reported(_)) || self.recalls > 0;
         self.cancel.tick(now, live, returns);
         self.keyboard.look(&live.terminal);
+        if due(self.line.due()) {
+            self.look_at_line(live, files).await;
+        }
         if due(self.active_at) {
             self.tell_active();
         }

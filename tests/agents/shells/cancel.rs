@@ -168,6 +168,26 @@ async fn a_script_that_only_names_traps_and_interrupts_costs_no_shell() {
 }
 
 #[tokio::test]
+async fn a_wait_for_several_jobs_is_interrupted_and_the_shell_stays() {
+    in_every_shell(|program| async move {
+        let mut shell = Session::new(program);
+        // zsh tells their numbers.
+        let jobs = "kept=1; sleep 1000 & sleep 1000 &";
+        let ended = shell.run(jobs).await;
+        shell.coded(jobs, &ended, 0);
+        for script in ["wait", "sleep 1000 & wait"] {
+            shell.begin(&format!("echo ready; {script}; touch further"));
+            shell.until("ready").await;
+            shell.cancel().await;
+            shell.ends("echo $kept >/dev/tty", 0, "1\n").await;
+            assert!(!shell.file("further").exists(), "{program}: {script}");
+        }
+        shell.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_loop_of_builtins_is_interrupted() {
     in_every_shell(|program| async move {
         for script in [

@@ -53,14 +53,20 @@ async fn a_prompt_that_was_changed_hides_no_end_and_is_no_output() {
 }
 
 async fn fixed_prompt(program: &'static str) {
-    let mut shell = Session::new(program);
-    let ended = shell.run("readonly PS1 PROMPT_COMMAND; (exit 3)").await;
-    shell.coded("readonly", &ended, 3);
-    for code in [4, 0] {
-        let ended = shell.run(&format!("echo on; (exit {code})")).await;
-        shell.check("after readonly", &ended, code, "on\n");
+    for fixed in [
+        "readonly PS1 PROMPT_COMMAND",
+        "readonly PROMPT_COMMAND=x",
+        "readonly precmd_functions",
+    ] {
+        let mut shell = Session::new(program);
+        let ended = shell.run(&format!("{fixed}; (exit 3)")).await;
+        shell.coded(fixed, &ended, 3);
+        for code in [4, 0] {
+            let ended = shell.run(&format!("echo on; (exit {code})")).await;
+            shell.check("after readonly", &ended, code, "on\n");
+        }
+        shell.close().await;
     }
-    shell.close().await;
 }
 
 #[tokio::test]

@@ -28,6 +28,28 @@ fn is_whole(output: &[u8]) -> bool {
 }
 
 #[tokio::test]
+async fn an_interrupt_between_two_runs_costs_none() {
+    in_every_shell(|program| async move {
+        let mut shell = Session::new(program);
+        shell.ends("kept=1", 0, "").await;
+        for _ in 0..2 {
+            // It comes when the shell is at its prompt: its own process waits for nobody else.
+            let script = "(until [ -e go ]; do sleep 0.01; done; kill -INT $$; : >sent) </dev/null >/dev/null 2>&1 &";
+            let ended = shell.run(script).await;
+            shell.coded(script, &ended, 0);
+            std::fs::write(shell.file("go"), "").unwrap();
+            let sent = shell.file("sent");
+            super::until(|| sent.exists()).await;
+            let ended = shell.run("echo $kept >/dev/tty; rm -f go sent").await;
+            shell.coded("after it", &ended, 0);
+            assert!(shown(&ended).contains("1\n"), "{program}: {ended:?}");
+        }
+        shell.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_cancel_at_any_moment_damages_no_output() {
     in_every_shell(|program| async move {
         let mut shell = Session::new(program);

@@ -39,6 +39,21 @@ async fn startup_files_are_read_when_asked_for_and_are_no_output() {
 }
 
 #[tokio::test]
+async fn a_startup_file_that_reads_what_is_typed_costs_no_run() {
+    super::in_every_shell(|program| async move {
+        let mut shell = at_home(program, true, "read taken");
+        shell.ends("echo on; cat </dev/null", 0, "on\n").await;
+        shell.begin("echo ready; read x; echo $x");
+        shell.until("ready\n").await;
+        shell.type_text("y\n").await.unwrap();
+        let ended = shell.bench.ended().await;
+        shell.check("read", &ended, 0, "y\ny\n");
+        shell.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn startup_files_are_not_read_otherwise() {
     super::in_every_shell(|program| async move {
         let mut shell = at_home(program, false, RC);
