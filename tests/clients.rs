@@ -136,7 +136,14 @@ fn the_python_client_holds_the_cases_that_every_client_holds() {
 
 #[test]
 fn the_python_client_keeps_its_promises() {
-    hold(&["test_client", "test_faults", "test_sync", "test_generated"]);
+    hold(&[
+        "test_client",
+        "test_faults",
+        "test_generated",
+        "test_life",
+        "test_output",
+        "test_sync",
+    ]);
 }
 
 #[test]

@@ -66,6 +66,7 @@ def completed(run_id: str, number: int, **more: Any) -> Dict[str, Any]:
         "text": "",
         "truncated": False,
         "acceptedAt": 1,
+        "startedAt": 1,
         "endedAt": 2,
         "cursor": f"01900000-0000-7000-8000-000000000000:{number}",
         **more,

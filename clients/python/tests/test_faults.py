@@ -5,163 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 import unittest
 from typing import Any, Callable, ClassVar, Coroutine, Dict, List, Tuple
 from unittest import mock
 
-import fake
 from support import FakeCase, accepted, completed, refused
 
 from turnlane import (
     ConnectionLostError,
-    NotRunningError,
-    ProtocolMismatchError,
-    StartError,
     StoppedError,
     Turnlane,
     TurnlaneError,
     _core,
-    _link,
     errors,
 )
-from turnlane import run as run_module
 
 HELLO: Dict[str, Any] = {"name": "turnlane", "version": "9.9"}
 DRAINED = {"deliveryId": "d1", "completions": [], "remaining": 0, "leased": 0, "more": False}
-
-
-class Greeting(FakeCase):
-    async def test_a_sidecar_of_another_protocol_is_refused_with_a_clear_message(self) -> None:
-        error = {
-            "code": -32602,
-            "message": "version 1 is not spoken here; version 2 is",
-            "data": {"kind": "invalidParams", "field": "protocolVersion"},
-        }
-        t = self.play({"initialize": [[{"error": error}]]})
-        with self.assertRaisesRegex(ProtocolMismatchError, "does not speak version 1 .* version 2 is"):
-            await t.start()
-
-    async def test_a_newer_one_that_says_so_in_its_answer_is_refused_too(self) -> None:
-        t = self.play({"initialize": [[{"result": {"protocolVersion": 2, "serverInfo": HELLO}}]]})
-        with self.assertRaisesRegex(ProtocolMismatchError, "speaks version 2 of the protocol; this library needs version 1"):
-            await t.start()
-
-    async def test_a_program_that_is_something_else_is_named(self) -> None:
-        t = self.play({"initialize": [[{"raw": "Welcome to Frobnicator"}]]})
-        with self.assertRaisesRegex(ProtocolMismatchError, "is not turnlane.*Frobnicator"):
-            await t.start()
-
-    async def test_one_that_ends_at_once_is_told_with_its_last_words(self) -> None:
-        program = self.folder / "broken"
-        program.write_text("#!/bin/sh\necho 'no such store' >&2\nexit 7\n", encoding="utf-8")
-        program.chmod(0o755)
-        with self.assertRaisesRegex(StartError, r"\(status 7\): no such store"):
-            await self.client(binary=program).start()
-
-    async def test_an_echo_is_not_taken_for_a_sidecar(self) -> None:
-        program = self.folder / "echo"
-        program.write_text("#!/bin/sh\nexec cat\n", encoding="utf-8")
-        program.chmod(0o755)
-        with mock.patch.object(_core, "START_S", 0.2), self.assertRaisesRegex(StartError, "did not answer"):
-            await self.client(binary=program).start()
-
-    async def test_one_that_is_something_else_and_does_not_end_is_killed(self) -> None:
-        t = self.play({"initialize": [["deaf", {"raw": "Welcome to Frobnicator"}]]})
-        links: List[_link.Link] = []
-        start = _link.Link.start
-
-        async def noted(link: _link.Link, *given: Any) -> None:
-            links.append(link)
-            await start(link, *given)
-
-        with mock.patch.object(_core, "FORCE_S", 0.01), mock.patch.object(_link.Link, "start", noted):
-            with self.assertRaises(ProtocolMismatchError):
-                await t.start()
-            self.assertEqual(await links[0].exited, -signal.SIGKILL)
-
-    async def test_what_the_sidecar_refuses_at_the_start_is_its_own_error(self) -> None:
-        t = self.play({"initialize": [[refused("storeLocked", -32013)]]})
-        with self.assertRaises(errors.StoreLockedError):
-            await t.start()
-
-    async def test_a_program_that_can_not_be_started_is_an_error_and_nobody_is_signalled(self) -> None:
-        program = self.folder / "half"
-        program.write_bytes(b"\x7fhalf of a program")
-        program.chmod(0o755)
-        cases: List[Dict[str, Any]] = [{"binary": program}, {"cwd": "/no/such"}]
-        for options in cases:
-            with self.subTest(options), mock.patch("os.kill") as kill, mock.patch("os.killpg") as killpg:
-                t = self.play({}, **options) if "cwd" in options else self.client(**options)
-                with self.assertRaisesRegex(StartError, "can't be started"):
-                    await t.start()
-                with self.assertRaisesRegex(StartError, "can't be started"):
-                    await t.stats()
-                self.assertEqual((kill.call_count, killpg.call_count, t.pid), (0, 0, 0))
-
-
-class Living(FakeCase):
-    async def until_received(self, method: str, count: int = 1) -> None:
-        while len(self.received(method)) < count:
-            await asyncio.sleep(0)
-
-    async def test_a_start_that_is_cancelled_leaves_a_client_that_says_so_and_can_be_started(self) -> None:
-        t = self.play({"initialize": [["silence"]]}, {})
-        starting = asyncio.ensure_future(t.start())
-        await self.until_received("initialize")
-        asking = asyncio.ensure_future(t.stats())
-        await asyncio.sleep(0)
-        starting.cancel()
-        await asyncio.wait([starting, asking])
-        self.assertTrue(starting.cancelled())
-        self.assertIsInstance(asking.exception(), NotRunningError)
-        with self.assertRaisesRegex(NotRunningError, "its start was cancelled"):
-            await t.list_agents()
-        async with t:
-            await t.call("stats")
-        self.assertEqual([message["life"] for message in self.received("initialize")], [0, 1])
-
-    async def test_what_is_asked_while_it_starts_is_answered_then(self) -> None:
-        t = self.play({})
-        starting = asyncio.ensure_future(t.start())
-        await asyncio.sleep(0)
-        self.assertEqual((await t.call("stats"))["role"], "owner")
-        await starting
-        await t.close()
-
-    async def test_a_client_that_is_closed_while_it_starts_is_closed(self) -> None:
-        t = self.play({"initialize": [["silence"]]})
-        starting = asyncio.ensure_future(t.start())
-        await self.until_received("initialize")
-        with self.assertRaisesRegex(NotRunningError, "is being started"):
-            await t.start()
-        await t.close()
-        with self.assertRaisesRegex(NotRunningError, "closed while it was being started"):
-            await starting
-        with self.assertRaises(NotRunningError):
-            await t.call("stats")
-
-    async def test_a_client_that_gave_up_can_be_started_again(self) -> None:
-        t = await self.play({"run/wait": [["stop"]]}, {}).start()
-        with self.assertRaises(StoppedError):
-            await t.wait("r")
-        await t.start()
-        await t.call("stats")
-        await t.close()
-
-    async def test_leaving_is_said_once(self) -> None:
-        t = await self.play({}).start()
-        await asyncio.gather(t.close(), t.close())
-        await t.close()
-        self.assertEqual(len(self.received("exit")), 1)
-
-    async def test_what_does_not_hear_of_a_leave_is_killed(self) -> None:
-        with mock.patch.object(_core, "FORCE_S", 0.01):
-            t = await self.play({"initialize": [["deaf", {"result": fake.HELLO}]]}).start()
-            exited = t._core._link.exited if t._core._link is not None else None
-            await t.close(timeout=0.01)
-        assert exited is not None
-        self.assertEqual(exited.result(), -signal.SIGKILL)
 
 
 class Repeating(FakeCase):
@@ -312,40 +172,6 @@ class Hearing(FakeCase):
             self.assertIsInstance(ends[0], errors.SessionNotFoundError)
             self.assertTrue(t._core.hears("s"))
         self.assertEqual([one["params"]["sessions"] for one in self.received("subscribe")], [["fresh", "s"], ["s"]])
-
-    async def test_what_was_said_before_somebody_listened_is_not_hidden_by_what_is_told_meanwhile(self) -> None:
-        def said(offset: int, text: str) -> Dict[str, Any]:
-            return {"runId": "r", "sessionId": "s", "offset": offset, "stream": "stdout", "text": text}
-
-        def told(offset: int, text: str) -> Dict[str, Any]:
-            return {"say": {"method": "run/output", "params": said(offset, text)}}
-
-        page = {"result": {"chunks": [said(0, "one"), said(3, "two"), said(6, "six")], "more": False}}
-        late: Dict[str, Any] = {
-            "prompt": [[told(3, "two"), accepted("r", duplicate=True)]],
-            "run/get": [[told(6, "six"), self.ACTIVE]],
-            "run/output": [[told(9, "end"), page, completed("r", 1)]],
-            "run/wait": [["silence"]],
-        }
-        early: Dict[str, Any] = {"prompt": [[accepted("r"), told(0, "one")]], "agent/list": [["die"]]}
-        ways: List[Tuple[str, List[Dict[str, Any]], Callable[[Turnlane], Coroutine[Any, Any, Any]]]] = [
-            ("attached", [late], lambda t: t.attach("r")),
-            ("duplicate", [late], lambda t: t.prompt("s", "x", run_id="r")),
-            ("restarted", [early, late], lambda t: t.prompt("s", "x", run_id="r")),
-        ]
-        for name, lives, work in ways:
-            with self.subTest(name):
-                (self.folder / "lives").unlink(missing_ok=True)
-                async with self.play(*lives) as t:
-                    await t.subscribe("all")
-                    run = await work(t)
-                    if name == "restarted":
-                        dying = asyncio.ensure_future(t.list_agents())
-                        await run
-                        dying.cancel()
-                    chunks = [chunk async for chunk in run]
-                self.assertEqual("".join(chunk.text for chunk in chunks), "onetwosixend")
-                self.assertEqual([chunk.missed for chunk in chunks], [0] * len(chunks))
 
 
 class Dying(FakeCase):
@@ -530,50 +356,6 @@ class Odd(FakeCase):
             self.assertTrue(taking.cancelled())
             await asyncio.wait_for(stream.until("run/completed", runId="told"), 30)
         self.assertEqual((len(self.received("drain/release")), self.received("$/cancelRequest")), (1, []))
-
-    async def test_output_that_nobody_reads_is_bounded_and_the_gap_is_told(self) -> None:
-        pieces = [
-            {
-                "say": {
-                    "method": "run/output",
-                    "params": {"runId": "r", "sessionId": "s", "offset": 300 * number, "stream": "stdout", "text": "x" * 300},
-                }
-            }
-            for number in range(10)
-        ]
-        with mock.patch.object(run_module, "HELD_BYTES", 1000):
-            async with self.play({"prompt": [[accepted("r"), *pieces, completed("r", 1)]]}) as t:
-                run = await t.prompt("s", "x", run_id="r")
-                await run
-                chunks = [chunk async for chunk in run]
-        self.assertEqual(
-            [(chunk.offset, chunk.missed, len(chunk.data)) for chunk in chunks], [(2100, 2100, 300), (2400, 0, 300), (2700, 0, 300)]
-        )
-        self.assertEqual(run.missed, 2100)
-
-    async def test_a_character_that_comes_in_two_pieces_is_one(self) -> None:
-        def told(offset: int, stream: str, base64: str) -> Dict[str, Any]:
-            params = {"runId": "r", "sessionId": "s", "offset": offset, "stream": stream, "base64": base64}
-            return {"say": {"method": "run/output", "params": params}}
-
-        # b"a\xc3", an error between, b"\xa9b\xc3"; then a gap, and b"c\xc3"
-        said = [told(0, "stdout", "YcM="), told(2, "stderr", "IQ=="), told(3, "stdout", "qWLD"), told(9, "stdout", "Y8M=")]
-        async with self.play({"prompt": [[accepted("r"), *said, completed("r", 1)]]}) as t:
-            run = await t.prompt("s", "x", run_id="r")
-            texts = [chunk.text async for chunk in run]
-        self.assertEqual(texts, ["a", "!", "éb", "\ufffdc", "\ufffd"])
-
-    async def test_what_is_missing_at_the_end_is_told(self) -> None:
-        def told(offset: int, **more: Any) -> Dict[str, Any]:
-            return {
-                "say": {"method": "run/output", "params": {"runId": "r", "sessionId": "s", "offset": offset, "stream": "stdout", **more}}
-            }
-
-        said = [told(0, text="one"), told(10, text="", dropped=7)]
-        async with self.play({"prompt": [[accepted("r"), *said, completed("r", 1)]]}) as t:
-            run = await t.prompt("s", "x", run_id="r")
-            chunks = [(chunk.text, chunk.missed) async for chunk in run]
-        self.assertEqual((chunks, run.missed), ([("one", 0), ("", 7)], 7))
 
     async def test_what_this_version_does_not_know_is_passed_over(self) -> None:
         more = [{"say": {"method": "moon/risen", "params": {}}}, {"raw": "{broken"}, {"raw": '"text"'}, {"say": {"id": 99, "result": 1}}]

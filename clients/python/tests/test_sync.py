@@ -30,7 +30,7 @@ class Waiting(unittest.TestCase):
         with self.client(default_agent="sh") as t:
             run = t.prompt("s", "echo one; echo two; exit 3", run_id="r")
             self.assertEqual("".join(chunk.text for chunk in run), "one\ntwo\n")
-            self.assertEqual((run.result().exit_code, run.result(timeout=0).exit_code, run.missed), (3, 3, 0))
+            self.assertEqual((run.result().exit_code, run.result(timeout=0).exit_code, run.missed, run.complete), (3, 3, 0, True))
             self.assertEqual((run.run_id, run.session_id, run.duplicate, run.state), ("r", "s", False, "ended"))
             self.assertEqual(run.record().outcome, "failed")
             self.assertEqual([one.run_id for one in t.runs()], ["r"])

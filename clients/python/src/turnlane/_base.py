@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Mapping, Optional, Sequence, Set, Type, TypeVar, Union
 
-from ._core import Core, Life, Listener
+from ._core import Core, Life
+from ._listener import Listener
 from ._version import __version__
 from .binary import find_binary
 from .errors import AlreadyAnsweredError, ConnectionLostError, NotRunningError, PermissionNotFoundError, RunNotFoundError, TurnlaneError
@@ -128,6 +129,7 @@ class Base(Listener):
         if run.completion is None:
             run.state = run.accepted.state
         if not run.duplicate:
+            run._follow()
             run._caught_up()  # nothing was said before
         if run.duplicate or not self._core.hears(run.session_id):
             run._look()
@@ -147,23 +149,28 @@ class Base(Listener):
                 run._output(params)
         elif method == "run/completed":
             for run in runs:
-                run._ended(params)
+                run._ended(params, told=True)
             self._runs.pop(str(run_id), None)
         elif method == "run/changed":
             for run in runs:
                 run._state(params["state"])
             self._question(params, runs)
 
+    def _known(self) -> List[Run]:
+        return [run for runs in list(self._runs.values()) for run in list(runs)]
+
     def _restarted(self) -> None:
-        for runs in list(self._runs.values()):
-            for run in list(runs):
-                if not run.pending:
-                    run._fell_behind()
-                    self._background(self._look_at(run))
+        for run in self._known():
+            if run.pending:
+                run._watch_it()
+            else:
+                self._background(self._look_at(run))
 
     async def _look_at(self, run: Run) -> None:
         """Whether it has ended, or asks something, and what it has said: for a run that was not followed for a while."""
+        run._looks += 1
         try:
+            run._watch_it()
             raw = await self._core.ask("run/get", {"runId": run.run_id})
             if raw["state"] == "ended":
                 run._ended(raw)
@@ -175,9 +182,23 @@ class Base(Listener):
         except RunNotFoundError as error:
             run._failed(error)
         finally:
-            run._caught_up()
+            run._looks -= 1
+            if not run._looks:
+                run._caught_up()
+
+    def _chosen(self, session_ids: object, output: bool) -> None:
+        for run in self._known():
+            heard = session_ids == "all" or (isinstance(session_ids, list) and run.session_id in session_ids)
+            if not heard or not output:
+                run._unfollow()
+
+    def _owner_lost(self) -> None:
+        for run in self._known():
+            run._unfollow()
 
     def _disconnected(self) -> None:
+        for run in self._known():
+            run._fell_behind()
         for batch in list(self._batches):
             batch._lose()
 

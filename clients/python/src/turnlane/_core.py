@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ._heard import Heard
 from ._link import Link
+from ._listener import Listener
 from ._requests import UNSENT, WAITING, Order, Request, doubtful, line_of
 from ._wire import Event, encoded
 from .errors import (
@@ -48,22 +49,6 @@ DEATHS_A_MINUTE = 10
 # How often a request that `ownerLost` answered is repeated, and after which pause: another process takes over within a second.
 OWNER_LOST_REPEATS = 40
 OWNER_LOST_PAUSE_S = 0.1
-
-
-class Listener:
-    """What a core tells of: see `Turnlane`."""
-
-    def _told(self, method: str, params: Dict[str, Any]) -> None:
-        raise NotImplementedError
-
-    def _disconnected(self) -> None:
-        raise NotImplementedError
-
-    def _restarted(self) -> None:
-        raise NotImplementedError
-
-    def _given_up(self, error: TurnlaneError) -> None:
-        raise NotImplementedError
 
 
 class Life(enum.Enum):
@@ -106,6 +91,8 @@ class Core:
         self._requests: Dict[int, Request] = {}
         self._order = Order()
         self._again: List[Request] = []
+        self._choices: List[Request] = []
+        self._orphaned = False
         self._deaths: List[float] = []
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         # What starts the sidecar, for the first time or again.
@@ -271,8 +258,17 @@ class Core:
 
     # Requests.
 
-    async def ask(self, method: str, params: Optional[Mapping[str, Any]] = None, hook: Optional[Callable[[Any], None]] = None) -> Any:
-        """Asks and waits for the answer. A cancelled wait is given up and takes nothing."""
+    async def ask(
+        self,
+        method: str,
+        params: Optional[Mapping[str, Any]] = None,
+        hook: Optional[Callable[[Any], None]] = None,
+        asked: Optional[Callable[[], None]] = None,
+    ) -> Any:
+        """Asks and waits for the answer. A cancelled wait is given up and takes nothing.
+
+        `hook` is called where the answer is read, `asked` at once, so that what it asks comes next.
+        """
         if self._failure is not None:
             raise self._failure
         if asyncio.get_running_loop() is not self._loop:
@@ -280,11 +276,29 @@ class Core:
         request = self._request(method, params or {}, hook)
         if self._up and self._link is not None:
             self._write(self._link, request)
+        if asked is not None:
+            asked()
         try:
             return await request.answer
         except asyncio.CancelledError:
             self._abandon(request)
             raise
+
+    def watch(self, run_id: str) -> Optional[Request]:
+        """Waits for a run's end where another process may hold the store: the loss of that one is the answer to whatever waits then, and to nothing else."""
+        if self._failure is not None or (self.hello is not None and self.hello.role == "owner"):
+            return None
+        request = self._request("run/wait", {"runId": run_id}, None)
+        request.answer.add_done_callback(_seen)
+        if self._up and self._link is not None:
+            self._write(self._link, request)
+        return request
+
+    def watching(self, request: Optional[Request]) -> bool:
+        """Whether the loss of whoever holds the store would be told: by this request, or since that is the sidecar itself."""
+        if self.hello is not None and self.hello.role == "owner":
+            return True
+        return request is not None and request.sent and request.number in self._requests and request not in self._again
 
     def _request(self, method: str, params: Mapping[str, Any], hook: Optional[Callable[[Any], None]]) -> Request:
         self._numbers += 1
@@ -304,6 +318,9 @@ class Core:
         self._places += 1
         request.place = self._places
         self._order.sent(request)
+        if request.method == "subscribe":
+            self._choices.append(request)
+            self._listener._chosen(request.params.get("sessions"), request.params.get("output") is not False)
 
     def _send(self, link: Link, method: str, params: Mapping[str, Any], hook: Optional[Callable[[Any], None]] = None) -> Request:
         request = self._request(method, params, hook)
@@ -346,6 +363,7 @@ class Core:
             asked[0].fail(error)
 
     def _answered(self, request: Request, result: Any) -> None:
+        self._orphaned = False
         self._order.answered(request)
         self._heard.answered(request)
         if request.abandoned:
@@ -364,6 +382,9 @@ class Core:
             self._send(self._link, "drain/release", {"deliveryId": delivery}).answer.cancel()
 
     def _refused(self, request: Request, error: TurnlaneError) -> None:
+        if error.kind == "ownerLost" and not self._orphaned:
+            self._orphaned = True
+            self._listener._owner_lost()
         lost = (
             error.kind == "ownerLost" and request.repeats < OWNER_LOST_REPEATS and not request.abandoned and self.life is not Life.LEAVING
         )
@@ -410,6 +431,11 @@ class Core:
     def hears(self, session_id: str) -> bool:
         """Whether the connection hears of a session."""
         return self._heard.hears(session_id)
+
+    def tells_output(self, session_id: str) -> bool:
+        """Whether a session's output is told, and nothing that is under way ends that."""
+        self._choices = [one for one in self._choices if one.number in self._requests]
+        return self._heard.tells_output(session_id) and all(self._heard.after([one]).tells_output(session_id) for one in self._choices)
 
     def _tell(self, method: str, params: Dict[str, Any]) -> None:
         cursor = params.get("cursor")
@@ -550,6 +576,11 @@ class Core:
         self._listener._given_up(error)
         for stream in list(self.streams):
             stream.end(error)
+
+
+def _seen(answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        answer.exception()
 
 
 def fresh_id() -> str:

@@ -26,8 +26,8 @@ class Heard:
         """A request was done."""
         params = request.params
         session = params.get("sessionId")
-        if request.method == "subscribe" and request.place >= self._chosen_at:
-            chosen = params["sessions"]
+        chosen = params.get("sessions")
+        if request.method == "subscribe" and request.place >= self._chosen_at and (chosen == "all" or isinstance(chosen, list)):
             self._all = chosen == "all"
             self._output = params.get("output") is not False
             later = {one: place for one, place in self._sessions.items() if place > request.place}
@@ -55,6 +55,10 @@ class Heard:
     def hears(self, session_id: str) -> bool:
         """Whether a session is heard of."""
         return self._all or session_id in self._sessions
+
+    def tells_output(self, session_id: str) -> bool:
+        """Whether a session's output is told."""
+        return self._output and self.hears(session_id)
 
     def forget(self, session_id: str) -> None:
         """There is no such session any more."""

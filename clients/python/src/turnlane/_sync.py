@@ -176,6 +176,11 @@ class Run:
         """How many bytes were left out of what has been read, since that was too late: the sum of its chunks' `missed`."""
         return self._run.missed
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that it said came here, to its end: `False` while it has not ended, where bytes were missed, and where nobody can know."""
+        return self._run.complete
+
     def result(self, timeout: Optional[float] = None) -> Completion:
         """Waits for its end, at most so many seconds: then `TimeoutError`, and the run goes on."""
         if self._run.completion is not None:

@@ -219,7 +219,7 @@ class Turnlane(Base):
         # It is known before it is asked for: its first notifications may come with the answer.
         self._runs.setdefault(run.run_id, weakref.WeakSet()).add(run)
         try:
-            await self._core.ask("prompt", params, lambda raw: self._accepted(run, raw))
+            await self._core.ask("prompt", params, lambda raw: self._accepted(run, raw), run._watch_it)
             if run.duplicate:
                 await self._look_at(run)
         except BaseException:
@@ -424,10 +424,9 @@ class Turnlane(Base):
         """Chooses the sessions that this client hears of; those that it opens or prompts in later are added. `output=False`: no output."""
         chosen: Union[str, List[str]] = sessions if isinstance(sessions, str) else list(sessions)
         await self._core.ask("subscribe", parameters(sessions=chosen, output=output))
-        for runs in list(self._runs.values()):
-            for run in list(runs):
-                if not run.pending and not self._core.hears(run.session_id):
-                    run._look()
+        for run in self._known():
+            if not run.pending and not self._core.hears(run.session_id):
+                run._look()
 
     def events(self, *, output: bool = False) -> EventStream:
         """What happens from now on in the sessions that this client hears of: `async for event in t.events()`."""

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import codecs
 import collections
+import functools
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Generator, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Generator, List, Mapping, Optional, Tuple
 
 from .types import CancelResult, Completion, PromptResult, RunRecord
 
 if TYPE_CHECKING:
+    from ._requests import Request
     from .client import Turnlane
     from .lease import Handler
 
@@ -90,7 +92,16 @@ class Run:
         self._looking: Optional[asyncio.Task[None]] = None
         # Until all that it has said so far is here, what is told of it is kept for later: in its place it would hide what comes before it.
         self._catching_up = True
-        self._meanwhile: Deque[Mapping[str, Any]] = collections.deque(maxlen=HELD_PIECES)
+        self._looks = 0
+        # Each with the stretch in which it came: between two stretches something may have been said that nobody told of.
+        self._meanwhile: Deque[Tuple[int, Mapping[str, Any]]] = collections.deque(maxlen=HELD_PIECES)
+        self._stretch = 0
+        # Whether all that it says from a place on that has been reached is told, and whether its end was told so. Something that
+        # waits for its end hears if whoever tells is lost.
+        self._followed = False
+        self._end_told = False
+        self._watch: Optional[Request] = None
+        self._lacking = False
 
     def __repr__(self) -> str:
         return f"<Run {self.run_id} in {self.session_id}: {self.completion.outcome if self.completion else self.state}>"
@@ -115,11 +126,23 @@ class Run:
         """Whether it is known how it ended."""
         return self.completion is not None
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that it said came here, to its end: `False` while it has not ended, where bytes were missed, and where nobody can know.
+
+        Not known is the end of a run that was `interrupted`, or that ended before its output could be followed from here: its completion's `text` has
+        it then.
+        """
+        done = self.completion
+        if done is None or done.outcome == "interrupted" or self._lacking or self._catching_up:
+            return False
+        return done.started_at is None or (self._followed and self._end_told)
+
     # What the client tells.
 
     def _output(self, raw: Mapping[str, Any]) -> None:
         if self._catching_up:
-            self._meanwhile.append(raw)
+            self._meanwhile.append((self._stretch, raw))
         else:
             self._piece(raw)
 
@@ -142,27 +165,34 @@ class Run:
             self._keep(Chunk(offset, str(raw.get("stream", "stdout")), b"", update=raw["update"], size=size))
 
     def _keep(self, chunk: Chunk) -> None:
+        if chunk.offset > self._come_to:
+            self._lacking = True
         self._come_to = chunk.offset + chunk.size
         self._chunks.append(chunk)
         self._held += chunk.size
         while self._held > HELD_BYTES and len(self._chunks) > 1:
             self._held -= self._chunks.popleft().size
+            self._lacking = True
         self._notify()
 
     def _state(self, state: str) -> None:
         self.state = state
         self._notify()
 
-    def _ended(self, raw: Mapping[str, Any]) -> None:
+    def _ended(self, raw: Mapping[str, Any], told: bool = False) -> None:
+        if told:
+            self._end_told = self._client._core.watching(self._watch)
         if self.completion is None:
             self.completion = Completion.from_wire(raw)
             self.state = "ended"
             self._notify()
+        if not self._looks and not self.pending:
+            self._caught_up()  # nobody reads any more of it
 
     def _failed(self, error: Exception) -> None:
         if self.completion is None and self._failure is None:
             self._failure = error
-            self._notify()
+            self._caught_up()
 
     def _notify(self) -> None:
         waking, self._changed = self._changed, asyncio.Event()
@@ -181,31 +211,56 @@ class Run:
             self._failed(error)
         finally:
             self._looking = None
-            self._client._forget(self)
+            if self.completion is None or not self._client._core.hears(self.session_id):
+                self._client._forget(self)
+
+    def _follow(self) -> None:
+        """All that it says from here on is told, if nothing comes between."""
+        core = self._client._core
+        self._followed = core.tells_output(self.session_id) and core.watching(self._watch)
+
+    def _unfollow(self) -> None:
+        """It may say what nobody tells of."""
+        self._stretch += 1
+        if not (self._followed and self._end_told):
+            self._followed = self._end_told = False
 
     def _fell_behind(self) -> None:
-        """It may have said what nobody told of."""
+        """It may have said what nobody told of, and what can be read again."""
+        self._unfollow()
         self._catching_up = True
+
+    def _watch_it(self) -> None:
+        """Waits for its end, where that tells of the loss of whoever holds the store."""
+        core = self._client._core
+        if not core.watching(self._watch):
+            self._watch = core.watch(self.run_id)
 
     async def _catch_up(self) -> None:
         """Reads what it has said and has not come here."""
         while self._catching_up:
             params = {"runId": self.run_id, "from": self._come_to}
-            await self._client._core.ask("run/output", params, self._page)
+            await self._client._core.ask("run/output", params, functools.partial(self._page, self._stretch))
 
-    def _page(self, raw: Mapping[str, Any]) -> None:
+    def _page(self, stretch: int, raw: Mapping[str, Any]) -> None:
         # Read where the answer is read: what is told after it comes behind it.
         for chunk in raw["chunks"]:
             self._piece(chunk)
+        if stretch != self._stretch:
+            return  # what follows it may not have been told
         # What is told goes on from here: a run that talks faster than pages are read would never be caught up with.
-        goes_on = bool(self._meanwhile) and int(self._meanwhile[0]["offset"]) <= self._come_to
+        told = (int(piece["offset"]) for came_in, piece in self._meanwhile if came_in == stretch)
+        goes_on = next(told, self._come_to + 1) <= self._come_to
         if goes_on or not raw["more"]:
+            if raw.get("ended") is False and self._come_to >= raw.get("next", 0):
+                self._follow()
             self._caught_up()
 
     def _caught_up(self) -> None:
         self._catching_up = False
         while self._meanwhile:
-            self._piece(self._meanwhile.popleft())
+            _, piece = self._meanwhile.popleft()
+            self._piece(piece)
         self._notify()
 
     # What the user asks.
