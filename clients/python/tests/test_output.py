@@ -126,6 +126,7 @@ class Reading(FakeCase):
             "run/output": [
                 [page(said(0, "one"), more=True)],
                 [page(said(3, "two"), start=3, more=True)],
+                [page(said(3, "two"), start=3, more=True)],
                 [page(said(6, "six"), start=6), completed("r", 1)],
             ],
             "run/wait": [["silence"]],
