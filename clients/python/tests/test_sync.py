@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
 import tempfile
@@ -9,11 +11,19 @@ import threading
 import unittest
 from pathlib import Path
 from typing import Any, Callable, List
+from unittest import mock
 
 from support import BINARY
 
-from turnlane import NotRunningError, RunGroup, errors
+from turnlane import ConnectionLostError, NotRunningError, RunGroup, _sync, errors, lease
 from turnlane.sync import Turnlane
+
+
+def interrupt() -> None:
+    """Ctrl-C."""
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
 
 
 class Waiting(unittest.TestCase):
@@ -94,19 +104,106 @@ class Waiting(unittest.TestCase):
     def test_ctrl_c_gives_up_the_wait_and_not_the_run(self) -> None:
         with self.client(default_agent="script") as t:
             run = t.prompt("s", "hold door")
-            me = threading.main_thread().ident
-            assert me is not None
 
-            def interrupt() -> None:
+            def later() -> None:
                 t.stats()
-                signal.pthread_kill(me, signal.SIGINT)
+                interrupt()
 
-            waiting = threading.Thread(target=interrupt)
+            waiting = threading.Thread(target=later)
             with self.assertRaises(KeyboardInterrupt):
                 waiting.start()
                 run.result()
             waiting.join()
             self.assertIn(t.get_run(run.run_id).state, ("starting", "active"))
+
+    def inbox(self, t: Turnlane) -> None:
+        """A completion in the inbox of `parent`."""
+        t.open_session("parent", agent="script")
+        t.open_session("child", agent="script", parent="parent")
+        t.prompt("child", "say x", run_id="r").result()
+
+    def test_a_lease_whose_body_never_began_is_given_back_wherever_ctrl_c_found_it(self) -> None:
+        enter, wait = lease.Lease.__aenter__, _sync.Portal.wait
+
+        async def when_it_is_taken(one: lease.Lease) -> lease.Batch:
+            await enter(one)
+            interrupt()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        def when_it_is_there(portal: _sync.Portal, work: Any, give_up: bool = True) -> Any:
+            wait(portal, work, give_up)
+            raise KeyboardInterrupt
+
+        with self.client() as t:
+            loop: Any = t._portal._loop
+            hand_over, handed_over = loop.call_soon_threadsafe, []
+
+            def when_it_is_handed_over(work: Any) -> None:
+                hand_over(work)
+                handed_over.append(work)
+                if len(handed_over) == 1:
+                    raise KeyboardInterrupt
+
+            moments: List[Any] = [
+                mock.patch.object(lease.Lease, "__aenter__", when_it_is_taken),
+                mock.patch.object(_sync.Portal, "wait", when_it_is_there),
+                mock.patch.object(loop, "call_soon_threadsafe", when_it_is_handed_over),
+            ]
+            self.inbox(t)
+            for moment in moments:
+                leased = t.drain("parent")
+                with self.assertRaises(KeyboardInterrupt), moment, leased:
+                    self.fail("the body began")
+                with self.assertRaises(ZeroDivisionError), t.drain("parent", wait_ms=20_000) as batch:
+                    self.assertEqual([done.run_id for done in batch], ["r"])
+                    raise ZeroDivisionError
+
+    def test_a_lease_that_nobody_holds_any_more_is_given_back(self) -> None:
+        with self.client() as t:
+            self.inbox(t)
+            t.drain("parent").__enter__()
+            gc.collect()
+            with t.drain("parent", wait_ms=20_000) as batch:
+                self.assertEqual([(done.run_id, done.attempt) for done in batch], [("r", 2)])
+
+    def test_a_lease_whose_body_is_over_is_settled_although_nobody_waits_for_that(self) -> None:
+        settle = lease.Batch.ack
+
+        async def interrupted(one: lease.Batch) -> Any:
+            interrupt()
+            await asyncio.sleep(0.01)
+            return await settle(one)
+
+        with self.client() as t:
+            self.inbox(t)
+            with self.assertRaises(KeyboardInterrupt), mock.patch.object(lease.Batch, "ack", interrupted), t.drain("parent"):
+                pass
+            while t.peek("parent").leased:
+                pass
+            self.assertEqual(t.peek("parent").pending, 0)
+
+    def test_a_client_that_gave_up_can_be_started_again(self) -> None:
+        with self.client(restart=False) as t:
+            pid = t.pid
+            with self.assertLogs("turnlane", "WARNING"), self.assertRaises(ConnectionLostError):
+                os.kill(pid, signal.SIGKILL)
+                while True:
+                    t.stats()
+            t.start()
+            self.assertEqual(t.stats().clients, 1)
+            self.assertNotEqual(t.pid, pid)
+
+    def test_threads_that_start_it_at_once_start_one(self) -> None:
+        t = self.client()
+        pids: List[int] = []
+        threads = [threading.Thread(target=lambda: pids.append(t.start().pid)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((len(pids), len(set(pids)), t.stats().clients), (4, 1, 1))
+        t.close()
 
     def test_threads_that_wait_hear_of_a_close(self) -> None:
         with self.client(), self.client(default_agent="script") as t:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import (
@@ -12,6 +14,7 @@ from typing import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Generic,
     Iterator,
     List,
     Mapping,
@@ -77,25 +80,29 @@ class Portal:
             thread.join()
             loop.close()
 
-    def wait(self, work: Awaitable[T]) -> T:
-        """Waits for what the loop does. If this thread is interrupted (Ctrl-C) the wait is given up there too."""
-
-        async def done() -> T:
-            return await work
-
-        with self._door:
-            if self._loop is None:
-                if asyncio.iscoroutine(work):
-                    work.close()
-                raise NotRunningError("the client is not running: use it inside of `with`")
-            future = asyncio.run_coroutine_threadsafe(done(), self._loop)
+    def wait(self, work: Awaitable[T], give_up: bool = True) -> T:
+        """Waits for what the loop does. If this thread is interrupted (Ctrl-C), wherever that finds it, the wait is given up there too, if it may be."""
+        waiting = Waiting(work)
         try:
-            return future.result()
-        except (KeyboardInterrupt, SystemExit):
-            future.cancel()
-            raise
+            with self._door:
+                if self._loop is None:
+                    waiting.give_up()
+                    raise NotRunningError("the client is not running: use it inside of `with`")
+                self._loop.call_soon_threadsafe(waiting.begin)
+            return waiting.answer.result()
         except concurrent.futures.CancelledError:
             raise NotRunningError("the client was closed meanwhile") from None
+        except BaseException:
+            if give_up and not waiting.answer.done():
+                self.post(waiting.give_up)
+            raise
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Lets the loop's thread call a function, if there is one. It takes no lock: it may be called wherever a thread is interrupted."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(work)
 
     def call(self, work: Callable[[], T]) -> T:
         """What a function of the loop's thread returns."""
@@ -113,6 +120,50 @@ class Portal:
             except StopAsyncIteration:
                 return
             yield item
+
+
+class Waiting(Generic[T]):
+    """What a thread waits for. All but its making is done in the loop's thread, since the other one may be interrupted anywhere."""
+
+    def __init__(self, work: Awaitable[T]) -> None:
+        self._work = work
+        self._task: Optional[asyncio.Task[T]] = None
+        self.answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def begin(self) -> None:
+        """Does it."""
+        self._task = asyncio.ensure_future(self._done())
+        self._task.add_done_callback(self._tell)
+
+    async def _done(self) -> T:
+        return await self._work
+
+    def _tell(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._close()
+            self.answer.cancel()
+            return
+        error = task.exception()
+        if error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(task.result())
+
+    def give_up(self) -> None:
+        """Ends it, also where it was not handed over."""
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        # What was not begun is not to be complained of.
+        if asyncio.iscoroutine(self._work):
+            self._work.close()
+
+
+async def _within(run: run.Run, timeout: Optional[float]) -> Completion:
+    return await asyncio.wait_for(run.result(), timeout)
 
 
 async def _rest() -> None:
@@ -186,7 +237,7 @@ class Run:
         if self._run.completion is not None:
             return self._run.completion
         try:
-            return self._portal.wait(asyncio.wait_for(self._run.result(), timeout))
+            return self._portal.wait(_within(self._run, timeout))
         except asyncio.TimeoutError:
             raise TimeoutError(f"the run {self.run_id} has not ended within {timeout} s") from None
 
@@ -260,12 +311,21 @@ class Lease:
     def __init__(self, portal: Portal, lease: lease.Lease) -> None:
         self._portal = portal
         self._lease = lease
+        # Whoever is interrupted before the body has begun has nothing to leave: what was taken by then is given back with this object.
+        self._left = weakref.finalize(self, portal.post, lease.abandon)
+        self._left.atexit = False
 
     def __enter__(self) -> Batch:
-        return Batch(self._portal, self._portal.wait(self._lease.__aenter__()))
+        try:
+            return Batch(self._portal, self._portal.wait(self._lease.__aenter__()))
+        except BaseException:
+            self._portal.post(self._lease.abandon)
+            raise
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
-        self._portal.wait(self._lease.__aexit__(kind, error, trace))
+        # The body is over, and what follows from that is done, whether or not somebody waits for it.
+        self._portal.wait(self._lease.__aexit__(kind, error, trace), give_up=False)
+        self._left.detach()
 
 
 class EventStream:
@@ -294,6 +354,7 @@ class TurnlaneBase:
         self._portal = Portal()
         self._made = client
         self._started: Optional[asynchronous.Turnlane] = None
+        self._start = threading.Lock()
 
     @classmethod
     def spawn(
@@ -338,17 +399,19 @@ class TurnlaneBase:
         return self._started
 
     def start(self: B) -> B:
-        """Starts the sidecar and greets it. One that runs is left as it is."""
-        if self._started is not None:
-            return self
-        self._portal.open()
-        try:
-            self._started = self._portal.call(self._made)
-            self._portal.wait(self._started.start())
-        except BaseException:
-            self._started = None
-            self._portal.close()
-            raise
+        """Starts the sidecar and greets it. One that runs is left as it is; a client that was closed, or has given up, begins anew."""
+        with self._start:
+            if self._started is not None:
+                self._portal.wait(self._started.start())
+                return self
+            self._portal.open()
+            try:
+                self._started = self._portal.call(self._made)
+                self._portal.wait(self._started.start())
+            except BaseException:
+                self._started = None
+                self._portal.close()
+                raise
         return self
 
     def close(self, timeout: Optional[float] = None) -> None:

@@ -150,6 +150,7 @@ class Lease:
         self._params = params
         self._batch: Optional[Batch] = None
         self._extending: Optional[asyncio.Task[None]] = None
+        self._left = False
 
     async def __aenter__(self) -> Batch:
         taken = DrainResult.from_wire(await self._client._core.ask("drain", self._params))
@@ -177,9 +178,19 @@ class Lease:
                 # Whether it is lost by that, the next time shows.
                 log.warning("the lease %s could not be extended: %s", batch.delivery_id, error)
 
+    def abandon(self) -> None:
+        """Gives back what was taken where nobody will come to leave; what is left already stays as it is."""
+        self._client._background(self._abandoned())
+
+    async def _abandoned(self) -> None:
+        if self._batch is not None and not self._left and not self._batch.lost:
+            error = asyncio.CancelledError()
+            await self.__aexit__(type(error), error, None)
+
     async def __aexit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         batch = self._batch
         assert batch is not None
+        self._left = True
         self._client._batches.discard(batch)
         if self._extending is not None:
             self._extending.cancel()
