@@ -7,7 +7,7 @@ import os
 import signal
 import unittest
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 from unittest import mock
 
 from support import BINARY, ClientCase
@@ -529,6 +529,23 @@ class Storm(ClientCase):
                 await stream.until("client/restarted")
             await owner.prompt("s", "release door", if_busy="steer")
             self.assertEqual(first.text + await run.read(), "one\ntwo\n")
+
+
+class Depth(ClientCase):
+    async def test_what_is_as_deep_as_it_may_be_is_said_and_what_is_deeper_is_not(self) -> None:
+        def nested(levels: int) -> List[Any]:
+            return [nested(levels - 1)] if levels > 1 else []
+
+        async with self.client() as t:
+            limit = t.hello.limits["jsonDepth"]
+            refusals: List[str] = []
+            for levels in (limit - 2, limit - 1):
+                with self.assertRaises(errors.TurnlaneError) as caught:
+                    await t.call("session/open", {"sessionId": "s", "agent": nested(levels)})
+                refusals.append(caught.exception.message)
+            self.assertNotIn("nested", refusals[0])
+            self.assertIn(f"nested deeper than the {limit} levels", refusals[1])
+            await t.stats()
 
 
 if __name__ == "__main__":

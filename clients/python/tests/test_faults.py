@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import unittest
-from typing import Any, Callable, ClassVar, Coroutine, Dict, List, Tuple
+from typing import Any, Callable, ClassVar, Coroutine, Dict, List, Tuple, cast
 from unittest import mock
 
+import fake
 from support import FakeCase, accepted, completed, refused
 
 from turnlane import (
+    AgentDescription,
     ConnectionLostError,
     StoppedError,
     Turnlane,
@@ -19,8 +22,8 @@ from turnlane import (
     _core,
     errors,
 )
+from turnlane import events as events_module
 
-HELLO: Dict[str, Any] = {"name": "turnlane", "version": "9.9"}
 DRAINED = {"deliveryId": "d1", "completions": [], "remaining": 0, "leased": 0, "more": False}
 
 
@@ -266,7 +269,7 @@ class Dying(FakeCase):
     async def test_a_run_that_ended_while_nobody_listened_is_asked_for(self) -> None:
         cold: Dict[str, Any] = {"cursor": "01900000-0000-7000-8000-000000000001:9", "resumed": False}
         fake_hello = {
-            "serverInfo": HELLO,
+            "serverInfo": {"name": "turnlane", "version": "9.9"},
             "protocolVersion": 1,
             "instanceId": "y",
             "role": "owner",
@@ -356,6 +359,52 @@ class Odd(FakeCase):
             self.assertTrue(taking.cancelled())
             await asyncio.wait_for(stream.until("run/completed", runId="told"), 30)
         self.assertEqual((len(self.received("drain/release")), self.received("$/cancelRequest")), (1, []))
+
+    async def test_a_page_that_a_reader_did_not_wait_for_is_the_next_ones(self) -> None:
+        events = [completed("r", number)["say"] for number in (1, 2, 3)]
+        missing = events[1:]
+        at_once = {"raw": "\n".join(json.dumps({"jsonrpc": "2.0", **event}) for event in events)}
+        # The page is asked for by number 3, and answered when the agents are.
+        page = {"id": 3, "result": {"events": missing, "more": False, "cursor": missing[-1]["params"]["cursor"]}}
+        life: Dict[str, Any] = {
+            "prompt": [[accepted("r"), at_once]],
+            "events/replay": [["silence"]],
+            "agent/list": [[page, {"result": {"agents": [], "more": False}}]],
+        }
+        with mock.patch.object(events_module, "HELD_EVENTS", 1):
+            async with self.play(life) as t:
+                stream = t.events()
+                await (await t.prompt("s", "x", run_id="r"))
+                seen = [await stream.__anext__()]
+                for _ in range(3):
+                    reading = asyncio.ensure_future(stream.__anext__())
+                    while not self.received("events/replay"):
+                        await asyncio.sleep(0)
+                    reading.cancel()
+                    await asyncio.wait([reading])
+                    self.assertTrue(reading.cancelled())
+                await t.list_agents()
+                seen += [await asyncio.wait_for(stream.__anext__(), 60) for _ in missing]
+        self.assertEqual([event.raw["seq"] for event in seen], [1, 2, 3])
+        self.assertEqual(len(self.received("events/replay")), 1)
+
+    async def test_what_is_nested_too_deep_is_an_error_before_anything_is_said(self) -> None:
+        deep: List[Any] = []
+        for _ in range(5000):
+            deep = [deep]
+        for limits in ({"jsonDepth": 128}, {}):
+            with self.subTest(limits):
+                async with self.play({"initialize": [[{"result": {**fake.HELLO, "limits": limits}}]]}) as t:
+                    works: List[Callable[[], Coroutine[Any, Any, Any]]] = [
+                        functools.partial(t.call, "moon/rise", {"deep": deep}),
+                        functools.partial(t.open_session, "s", agent=AgentDescription(kind="command", command=cast(Any, deep))),
+                    ]
+                    for work in works:
+                        with self.assertRaisesRegex(errors.RpcError, "nested deeper than") as caught:
+                            await work()
+                        self.assertEqual(caught.exception.code, -32700)
+                    await t.call("stats")
+                self.assertEqual(self.received("moon/rise", "session/open"), [])
 
     async def test_what_this_version_does_not_know_is_passed_over(self) -> None:
         more = [{"say": {"method": "moon/risen", "params": {}}}, {"raw": "{broken"}, {"raw": '"text"'}, {"say": {"id": 99, "result": 1}}]

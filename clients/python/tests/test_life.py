@@ -22,7 +22,6 @@ from turnlane import (
 )
 
 HELLO: Dict[str, Any] = {"name": "turnlane", "version": "9.9"}
-DRAINED = {"deliveryId": "d1", "completions": [], "remaining": 0, "leased": 0, "more": False}
 
 
 class Greeting(FakeCase):
@@ -114,6 +113,40 @@ class Living(FakeCase):
         async with t:
             await t.call("stats")
         self.assertEqual([message["life"] for message in self.received("initialize")], [0, 1])
+
+    async def test_a_start_that_is_cancelled_in_its_first_moments_leaves_at_once_and_nothing_behind(self) -> None:
+        links: List[_link.Link] = []
+        start = _link.Link.start
+
+        async def noted(link: _link.Link, *given: Any) -> None:
+            links.append(link)
+            await start(link, *given)
+
+        # Whoever waits for what nobody has begun to read waits for these.
+        slow = mock.patch.object(_core, "FORCE_S", 3600), mock.patch.object(_link, "TAIL_S", 3600)
+        with slow[0], slow[1], mock.patch.object(_link.Link, "start", noted):
+            for moments in range(8):
+                t = self.play({"initialize": [["silence"]]})
+                starting = asyncio.ensure_future(t.start())
+                for _ in range(moments):
+                    await asyncio.sleep(0)
+                starting.cancel()
+                await asyncio.wait([starting], timeout=60)
+                self.assertTrue(starting.done() and starting.cancelled(), moments)
+        self.assertGreater(len(links), 4)
+        await asyncio.wait([link.exited for link in links], timeout=60)
+        self.assertEqual([link.exited.done() for link in links], [True] * len(links))
+
+    async def test_a_start_that_is_cancelled_while_the_client_is_closed_is_cancelled(self) -> None:
+        t = self.play({"initialize": [["silence"]]})
+        starting = asyncio.ensure_future(t.start())
+        await self.until_received("initialize")
+        closing = asyncio.ensure_future(t.close())
+        await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait([starting, closing], timeout=60)
+        self.assertTrue(starting.cancelled())
+        self.assertIsNone(closing.exception())
 
     async def test_what_is_asked_while_it_starts_is_answered_then(self) -> None:
         t = self.play({})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import math
 import os
 import signal
 import time
@@ -12,17 +13,19 @@ import uuid
 import weakref
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from ._greeting import PROTOCOL, greeting
 from ._heard import Heard
 from ._link import Link
 from ._listener import Listener
 from ._requests import UNSENT, WAITING, Order, Request, doubtful, line_of
-from ._wire import Event, encoded
+from ._wire import Event, TooDeepError, encoded
 from .errors import (
     ConnectionLostError,
     FrameTooLargeError,
     NotRunningError,
     ProtocolMismatchError,
     RequestCancelledError,
+    RpcError,
     SessionNotFoundError,
     StartError,
     StoppedError,
@@ -34,7 +37,6 @@ from .types import InitializeResult
 
 log = logging.getLogger("turnlane")
 
-PROTOCOL = 1
 START_S = 30.0
 LEAVE_S = 30.0
 # From the request to end to the kill.
@@ -113,22 +115,30 @@ class Core:
             raise NotRunningError(f"the client {self.life.value}")
         self.life, self._failure = Life.STARTING, None
         self._loop = asyncio.get_running_loop()
-        self._starting = asyncio.ensure_future(self._connect())
+        starting = self._starting = asyncio.ensure_future(self._connect())
         try:
-            await self._starting
-        except BaseException as error:
-            if self._link is not None:  # cancelled when it had succeeded
-                self._link.signal(signal.SIGTERM)
-                await self._link.close()
-            if self.life is not Life.STARTING:
-                raise NotRunningError("the client was closed while it was being started") from error
-            why = "its start was cancelled" if isinstance(error, asyncio.CancelledError) else repr(error)
-            self._give_up(error if isinstance(error, TurnlaneError) else NotRunningError(f"the client was not started: {why}"))
+            await asyncio.wait([starting])
+        except asyncio.CancelledError:
+            if self.life is Life.STARTING:
+                await self._stop_starting(starting)
             raise
-        if self.life is not Life.STARTING:
+        if self.life is not Life.STARTING or starting.cancelled():
             raise NotRunningError("the client was closed while it was being started")
+        error = starting.exception()
+        if error is not None:
+            self._give_up(error if isinstance(error, TurnlaneError) else NotRunningError(f"the client was not started: {error!r}"))
+            raise error
         self.life = Life.RUNNING
         self._begin()
+
+    async def _stop_starting(self, starting: asyncio.Task[None]) -> None:
+        try:
+            starting.cancel()
+            await asyncio.wait([starting])
+            if self._link is not None:  # it had succeeded
+                await self._end(self._link)
+        finally:
+            self._give_up(NotRunningError("the client was not started: its start was cancelled"))
 
     def _begin(self) -> None:
         self._up = True
@@ -208,17 +218,22 @@ class Core:
             await link.start(argv, self._env, self._cwd)
             await self._greet(link, argv[0], params)
         except BaseException as error:
-            link.signal(signal.SIGTERM)
-            try:
-                # One that has fallen silent and stays has others to serve.
-                if link.pid and not await link.ended(FORCE_S):
-                    link.signal(signal.SIGKILL)
-            finally:
-                await link.close()
+            await self._end(link)
             if isinstance(error, OSError):
                 raise StartError(f"{argv[0]} can't be started: {error}") from error
             raise
         self._link = link
+
+    @staticmethod
+    async def _end(link: Link) -> None:
+        """Ends a process that is of no use."""
+        link.signal(signal.SIGTERM)
+        try:
+            # One that has fallen silent and stays has others to serve.
+            if link.pid and not await link.over(FORCE_S):
+                link.signal(signal.SIGKILL)
+        finally:
+            await link.close()
 
     async def _greet(self, link: Link, program: str, params: Dict[str, Any]) -> None:
         request = self._send(link, "initialize", params, self._greeted)
@@ -237,19 +252,7 @@ class Core:
             status = await link.status()
             said = link.last_words
             raise StartError(f"{program} ended before it was ready (status {status})" + (f": {said}" if said else ""))
-        try:
-            raw = request.answer.result()
-        except TurnlaneError as error:
-            if error.data.get("field") == "protocolVersion":
-                raise ProtocolMismatchError(
-                    f"{program} does not speak version {PROTOCOL} of the protocol, which this library needs: {error.message}. "
-                    "Install a turnlane and a turnlane package that go together"
-                ) from error
-            raise
-        spoken = raw.get("protocolVersion")
-        if spoken != PROTOCOL or raw.get("serverInfo", {}).get("name") != "turnlane":
-            raise ProtocolMismatchError(f"{program} speaks version {spoken} of the protocol; this library needs version {PROTOCOL}")
-        self.hello = InitializeResult.from_wire(raw)
+        self.hello = greeting(program, request.answer)
 
     def _greeted(self, raw: Any) -> None:
         # Read where the answer is read: the events that follow it in the same piece count from here.
@@ -302,8 +305,17 @@ class Core:
 
     def _request(self, method: str, params: Mapping[str, Any], hook: Optional[Callable[[Any], None]]) -> Request:
         self._numbers += 1
-        request = Request(self._numbers, method, {name: encoded(value) for name, value in params.items()}, hook)
-        limit = self.hello.limits.get("maxFrameBytes") if self.hello is not None else None
+        limits = self.hello.limits if self.hello is not None else {}
+        levels = limits.get("jsonDepth", math.inf)
+        try:
+            wired = {name: encoded(value, levels - 2) for name, value in params.items()}  # the message and its parameters are two
+            request = Request(self._numbers, method, wired, hook)
+        except (TooDeepError, RecursionError):
+            # Its answer would have no id.
+            raise RpcError(
+                f"`{method}` is nested deeper than the {levels} levels of a message: send what is flatter", code=-32700
+            ) from None
+        limit = limits.get("maxFrameBytes")
         if limit is not None and len(request.line) > limit:
             # Its answer would have no id.
             raise FrameTooLargeError(

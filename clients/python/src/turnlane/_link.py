@@ -169,6 +169,16 @@ class Link:
             return False
         return True
 
+    async def over(self, timeout: float) -> bool:
+        """Waits until it is gone, or will say nothing more: of one that nobody has read yet only the first is seen. Returns whether that is so."""
+        silent = asyncio.ensure_future(self._ended.wait())
+        either: List[asyncio.Future[Any]] = [silent, self.exited]
+        try:
+            done, _ = await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            silent.cancel()
+        return bool(done)
+
     def signal(self, number: int) -> None:
         """Sends a signal to the process, if it was started and is still there."""
         if self._process is not None and not self.exited.done():

@@ -46,7 +46,8 @@ class EventStream:
         self._after: Optional[str] = None
         self._newest: Optional[str] = None
         self._behind = False
-        self._reading = False
+        # The page of it that is being read: it is not given up with whoever waits for it.
+        self._reading: Optional[asyncio.Future[None]] = None
 
     def put(self, event: Event) -> None:
         """Takes an event. It never waits."""
@@ -104,8 +105,8 @@ class EventStream:
                     left = f"this reader was behind, and `replay` has what comes after {self._after}"
                     raise NotRunningError(f"{self._why}; {left}", data={"cursor": self._after}) from self._why
                 raise StopAsyncIteration
-            if self._behind and self._after is not None and not self._reading:
-                await self._catch_up(self._after)
+            if self._reading is not None or (self._behind and self._after is not None):
+                await self._page_read()
                 continue
             self._wake.clear()
             await self._wake.wait()
@@ -120,14 +121,27 @@ class EventStream:
             self._output.popleft()
         return event
 
+    async def _page_read(self) -> None:
+        """Waits until a page of what was left out is read. Somebody else who waits for it does so too, and whoever is cancelled leaves it to the next."""
+        if self._reading is None:
+            assert self._after is not None
+            self._reading = asyncio.ensure_future(self._catch_up(self._after))
+            self._reading.add_done_callback(_seen)
+        reading = self._reading
+        try:
+            await asyncio.shield(reading)
+        except TurnlaneError:
+            # Of its end the stream says more itself.
+            if not self._over:
+                raise
+        finally:
+            if reading.done() and self._reading is reading:
+                self._reading = None
+
     async def _catch_up(self, after: str) -> None:
         """Reads a page of what was left out."""
-        self._reading = True
-        try:
-            page = await self._client.replay(after)
-        finally:
-            self._reading = False
-            self._wake.set()
+        page = await self._client.replay(after)
+        self._wake.set()
         if not self._behind:
             return  # it was closed meanwhile
         caught_up = False
@@ -154,6 +168,11 @@ class EventStream:
             if event.method == method and all(event.raw.get(name) == value for name, value in fields.items()):
                 return event
         raise EOFError(f"the stream ended before {method} came")
+
+
+def _seen(reading: asyncio.Future[None]) -> None:
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _size(event: Event) -> int:
