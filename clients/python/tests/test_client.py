@@ -241,13 +241,26 @@ class Runs(ClientCase):
                 await t.call("prompt", {"prompt": {1, 2}})
             with self.assertRaisesRegex(errors.FrameTooLargeError, "longer than the 1000000 bytes"):
                 await t.prompt("s", "x" * 1_000_000)
-            blocks: List[Dict[str, object]] = [{"type": "text", "text": "say x", "deep": None}]
-            for _ in range(60):
-                blocks = [{"type": "resource", "resource": {"deep": blocks}}]
+            # Over the limit of values in a message: the answer does not say to what it is one.
             with self.assertLogs("turnlane", "ERROR"), self.assertRaises(errors.RpcError):
-                await t.prompt("s", blocks)
+                await t.call("prompt", {"sessionId": "s", "prompt": [0] * 70_000})
             self.assertEqual((await (await t.prompt("s", "say fine"))).text, "fine\n")
             self.assertEqual(t._core._requests, {})
+
+    async def test_what_is_as_deep_as_it_may_be_is_said_and_what_is_deeper_is_not(self) -> None:
+        def nested(levels: int) -> List[Any]:
+            return [nested(levels - 1)] if levels > 1 else []
+
+        async with self.client() as t:
+            limit = t.hello.limits["jsonDepth"]
+            refusals: List[str] = []
+            for levels in (limit - 2, limit - 1):
+                with self.assertRaises(errors.TurnlaneError) as caught:
+                    await t.call("session/open", {"sessionId": "s", "agent": nested(levels)})
+                refusals.append(caught.exception.message)
+            self.assertNotIn("nested", refusals[0])
+            self.assertIn(f"nested deeper than the {limit} levels", refusals[1])
+            await t.stats()
 
     async def test_lists_are_read_page_after_page(self) -> None:
         self.config.write_text("[limits]\nlist = 2\n", encoding="utf-8")
@@ -529,23 +542,6 @@ class Storm(ClientCase):
                 await stream.until("client/restarted")
             await owner.prompt("s", "release door", if_busy="steer")
             self.assertEqual(first.text + await run.read(), "one\ntwo\n")
-
-
-class Depth(ClientCase):
-    async def test_what_is_as_deep_as_it_may_be_is_said_and_what_is_deeper_is_not(self) -> None:
-        def nested(levels: int) -> List[Any]:
-            return [nested(levels - 1)] if levels > 1 else []
-
-        async with self.client() as t:
-            limit = t.hello.limits["jsonDepth"]
-            refusals: List[str] = []
-            for levels in (limit - 2, limit - 1):
-                with self.assertRaises(errors.TurnlaneError) as caught:
-                    await t.call("session/open", {"sessionId": "s", "agent": nested(levels)})
-                refusals.append(caught.exception.message)
-            self.assertNotIn("nested", refusals[0])
-            self.assertIn(f"nested deeper than the {limit} levels", refusals[1])
-            await t.stats()
 
 
 if __name__ == "__main__":
