@@ -17,7 +17,7 @@ from ._greeting import PROTOCOL, greeting
 from ._heard import Heard
 from ._link import Link
 from ._listener import Listener
-from ._requests import UNSENT, WAITING, Order, Request, doubtful, line_of
+from ._requests import UNSENT, WAITING, Order, Request, doubtful, line_of, seen
 from ._wire import Event, TooDeepError, encoded
 from .errors import (
     ConnectionLostError,
@@ -292,7 +292,7 @@ class Core:
         if self._failure is not None or (self.hello is not None and self.hello.role == "owner"):
             return None
         request = self._request("run/wait", {"runId": run_id}, None)
-        request.answer.add_done_callback(_seen)
+        request.answer.add_done_callback(seen)
         if self._up and self._link is not None:
             self._write(self._link, request)
         return request
@@ -588,11 +588,6 @@ class Core:
         self._listener._given_up(error)
         for stream in list(self.streams):
             stream.end(error)
-
-
-def _seen(answer: asyncio.Future[Any]) -> None:
-    if not answer.cancelled():
-        answer.exception()
 
 
 def fresh_id() -> str:

@@ -106,3 +106,9 @@ def doubtful(method: str, how: str) -> ConnectionLostError:
         f"the sidecar {how} before it answered `{method}`. Whether that was done is not known, and doing it again could do it twice: "
         "look first, then decide"
     )
+
+
+def seen(answer: asyncio.Future[Any]) -> None:
+    """Looks at an answer for which nobody may wait: asyncio complains of an error that nobody has looked at."""
+    if not answer.cancelled():
+        answer.exception()

@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Deque, Hashable, Optional
 
 from ._error import TurnlaneError
+from ._requests import seen
 from ._wire import Event
 from .errors import NotRunningError
 
@@ -126,7 +127,7 @@ class EventStream:
         if self._reading is None:
             assert self._after is not None
             self._reading = asyncio.ensure_future(self._catch_up(self._after))
-            self._reading.add_done_callback(_seen)
+            self._reading.add_done_callback(seen)
         reading = self._reading
         try:
             await asyncio.shield(reading)
@@ -168,11 +169,6 @@ class EventStream:
             if event.method == method and all(event.raw.get(name) == value for name, value in fields.items()):
                 return event
         raise EOFError(f"the stream ended before {method} came")
-
-
-def _seen(reading: asyncio.Future[None]) -> None:
-    if not reading.cancelled():
-        reading.exception()
 
 
 def _size(event: Event) -> int:
