@@ -7,7 +7,7 @@ import os
 import signal
 import unittest
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Coroutine, Dict, List, Optional, Tuple
 from unittest import mock
 
 from support import BINARY, ClientCase
@@ -172,7 +172,7 @@ class Runs(ClientCase):
             duplicate = await t.prompt("s", "say z", run_id="r")
             await duplicate
             await (await t.prompt("s", "say z", run_id="r"))
-            self.assertEqual((dict(t._runs), dict(t._core._requests)), ({}, {}))
+            self.assertEqual((dict(t._runs), list(t._core._pending)), ({}, []))
 
     async def test_a_refused_choice_does_not_drop_what_was_prompted_meanwhile(self) -> None:
         async with self.client(default_agent="script") as t:
@@ -241,11 +241,8 @@ class Runs(ClientCase):
                 await t.call("prompt", {"prompt": {1, 2}})
             with self.assertRaisesRegex(errors.FrameTooLargeError, "longer than the 1000000 bytes"):
                 await t.prompt("s", "x" * 1_000_000)
-            # Over the limit of values in a message: the answer does not say to what it is one.
-            with self.assertLogs("turnlane", "ERROR"), self.assertRaises(errors.RpcError):
-                await t.call("prompt", {"sessionId": "s", "prompt": [0] * 70_000})
             self.assertEqual((await (await t.prompt("s", "say fine"))).text, "fine\n")
-            self.assertEqual(t._core._requests, {})
+            self.assertEqual(list(t._core._pending), [])
 
     async def test_what_is_as_deep_as_it_may_be_is_said_and_what_is_deeper_is_not(self) -> None:
         def nested(levels: int) -> List[Any]:
@@ -260,6 +257,29 @@ class Runs(ClientCase):
                 refusals.append(caught.exception.message)
             self.assertNotIn("nested", refusals[0])
             self.assertIn(f"nested deeper than the {limit} levels", refusals[1])
+            await t.stats()
+
+    async def test_as_many_values_as_there_may_be_are_said_and_one_more_is_not(self) -> None:
+        async with self.client() as t:
+            limit = t.hello.limits["jsonValues"]
+            # What stands in strings is none, wherever these end.
+            marks = ['[,{"[,{\\', '[,{\\"[,{', '\\\\"}],'] * 100
+
+            def asked(values: int) -> Coroutine[Any, Any, Any]:
+                # The message, its parameters and the list open with a bracket each, and four commas stand before the list.
+                return t.call("session/open", {"sessionId": "s", "agent": [*marks, *[0] * (values - 6 - len(marks))]})
+
+            with self.assertRaises(errors.InvalidParamsError):
+                await asked(limit)
+            with self.assertRaisesRegex(errors.RpcError, f"holds {limit + 1} values, more than the {limit} ") as caught:
+                await asked(limit + 1)
+            self.assertEqual(caught.exception.code, -32700)
+            await t.stats()
+            # Turnlane counts the same. Its answer does not say to what it is one, and here it can be only one.
+            t._core._pending.limits = {}
+            words = f"it holds {limit + 1} values, at most {limit} "
+            with self.assertLogs("turnlane", "ERROR"), self.assertRaisesRegex(errors.RpcError, words):
+                await asked(limit + 1)
             await t.stats()
 
     async def test_lists_are_read_page_after_page(self) -> None:

@@ -406,6 +406,47 @@ class Odd(FakeCase):
                     await t.call("stats")
                 self.assertEqual(self.received("moon/rise", "session/open"), [])
 
+    async def test_what_is_too_much_is_an_error_before_anything_is_said_whatever_else_is_under_way(self) -> None:
+        for limits, kind in (({"jsonValues": 30}, errors.RpcError), ({"maxFrameBytes": 150}, errors.FrameTooLargeError)):
+            with self.subTest(limits):
+                async with self.play({"initialize": [[{"result": {**fake.HELLO, "limits": limits}}]], "agent/list": [["silence"]]}) as t:
+                    other = asyncio.ensure_future(t.list_agents())
+                    with self.assertRaises(kind):
+                        await asyncio.wait_for(t.call("moon/rise", {"list": [0] * 100}), 30)
+                    await t.call("stats")
+                    other.cancel()
+                self.assertEqual(self.received("moon/rise"), [])
+
+    async def test_what_was_asked_before_the_limits_were_known_is_held_against_them(self) -> None:
+        deep: List[Any] = []
+        for _ in range(20):
+            deep = [deep]
+        for limits, asked, kind in (
+            ({"jsonValues": 30}, [0] * 100, errors.RpcError),
+            ({"jsonDepth": 20}, deep, errors.RpcError),
+            ({"maxFrameBytes": 150}, [0] * 100, errors.FrameTooLargeError),
+        ):
+            with self.subTest(limits):
+                t = self.play({"initialize": [[{"result": {**fake.HELLO, "limits": limits}}]]})
+                starting = asyncio.ensure_future(t.start())
+                await asyncio.sleep(0)
+                asking = asyncio.ensure_future(t.call("moon/rise", {"list": asked}))
+                await starting
+                async with t:
+                    with self.assertRaises(kind):
+                        await asyncio.wait_for(asking, 30)
+                    await t.call("stats")
+                self.assertEqual(self.received("moon/rise"), [])
+
+    async def test_a_restart_that_would_have_to_say_too_much_is_given_up(self) -> None:
+        less = {"initialize": [[{"result": {**fake.HELLO, "limits": {"jsonValues": 30}}}]]}
+        with mock.patch.object(_core, "PAUSES_S", (0.0, 0.0)):
+            async with self.play({"agent/list": [["die"]]}, less) as t:
+                await t.subscribe([f"s{number}" for number in range(100)])
+                with self.assertLogs("turnlane", "WARNING"), self.assertRaisesRegex(ConnectionLostError, "`subscribe` holds 106 values"):
+                    await asyncio.wait_for(t.list_agents(), 60)
+        self.assertEqual(self.received("subscribe", life=1), [])
+
     async def test_what_this_version_does_not_know_is_passed_over(self) -> None:
         more = [{"say": {"method": "moon/risen", "params": {}}}, {"raw": "{broken"}, {"raw": '"text"'}, {"say": {"id": 99, "result": 1}}]
         life = {"prompt": [[*more, accepted("r", colour="red"), completed("r", 1, outcome="evaporated", mood="good")]]}

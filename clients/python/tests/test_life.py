@@ -17,6 +17,7 @@ from turnlane import (
     StartError,
     StoppedError,
     _core,
+    _greeting,
     _link,
     errors,
 )
@@ -56,7 +57,7 @@ class Greeting(FakeCase):
         program = self.folder / "echo"
         program.write_text("#!/bin/sh\nexec cat\n", encoding="utf-8")
         program.chmod(0o755)
-        with mock.patch.object(_core, "START_S", 0.2), self.assertRaisesRegex(StartError, "did not answer"):
+        with mock.patch.object(_greeting, "START_S", 0.2), self.assertRaisesRegex(StartError, "did not answer"):
             await self.client(binary=program).start()
 
     async def test_one_that_is_something_else_and_does_not_end_is_killed(self) -> None:

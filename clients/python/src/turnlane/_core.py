@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import math
 import os
 import signal
 import time
@@ -17,15 +16,13 @@ from ._greeting import PROTOCOL, greeting
 from ._heard import Heard
 from ._link import Link
 from ._listener import Listener
-from ._requests import UNSENT, WAITING, Order, Request, doubtful, line_of, seen
-from ._wire import Event, TooDeepError, encoded
+from ._pending import Pending
+from ._requests import WAITING, Request, doubtful, line_of, seen
+from ._wire import Event
 from .errors import (
     ConnectionLostError,
-    FrameTooLargeError,
     NotRunningError,
-    ProtocolMismatchError,
     RequestCancelledError,
-    RpcError,
     SessionNotFoundError,
     StartError,
     StoppedError,
@@ -37,7 +34,6 @@ from .types import InitializeResult
 
 log = logging.getLogger("turnlane")
 
-START_S = 30.0
 LEAVE_S = 30.0
 # From the request to end to the kill.
 FORCE_S = 2.0
@@ -88,12 +84,8 @@ class Core:
         self.life = Life.NEW
         # Why nothing can be asked, where that is so.
         self._failure: Optional[TurnlaneError] = NotRunningError(f"the client {Life.NEW.value}")
-        self._numbers = 0
-        self._places = 0
-        self._requests: Dict[int, Request] = {}
-        self._order = Order()
+        self._pending = Pending(listener)
         self._again: List[Request] = []
-        self._choices: List[Request] = []
         self._orphaned = False
         self._deaths: List[float] = []
         self._loop: Optional[asyncio.AbstractEventLoop] = None
@@ -145,8 +137,7 @@ class Core:
         assert self._link is not None
         # What was asked meanwhile is said, and what has no answer is said again.
         self._again = []
-        for number in sorted(self._requests):
-            self._write(self._link, self._requests[number])
+        self._pending.say_all(self._link)
         if self._link.gone:
             self._lost(self._link)
 
@@ -237,22 +228,11 @@ class Core:
 
     async def _greet(self, link: Link, program: str, params: Dict[str, Any]) -> None:
         request = self._send(link, "initialize", params, self._greeted)
-        ended = asyncio.ensure_future(link.ended(None))
         try:
-            await asyncio.wait([request.answer, link.foreign, ended], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+            self.hello = await greeting(program, link, request.answer)
         finally:
-            ended.cancel()
-            self._requests.pop(request.number, None)
-        if link.foreign.done():
-            said = link.foreign.result()
-            raise ProtocolMismatchError(f"{program} is not turnlane, or a wrapper that writes to its standard output: it said {said!r}")
-        if not request.answer.done():
-            if not link.exited.done() and not ended.done():
-                raise StartError(f"{program} did not answer within {START_S:.0f} s")
-            status = await link.status()
-            said = link.last_words
-            raise StartError(f"{program} ended before it was ready (status {status})" + (f": {said}" if said else ""))
-        self.hello = greeting(program, request.answer)
+            self._pending.drop(request)
+        self._pending.limits = self.hello.limits
 
     def _greeted(self, raw: Any) -> None:
         # Read where the answer is read: the events that follow it in the same piece count from here.
@@ -276,9 +256,9 @@ class Core:
             raise self._failure
         if asyncio.get_running_loop() is not self._loop:
             raise NotRunningError("the client was started in another event loop: use it there, or from turnlane.sync")
-        request = self._request(method, params or {}, hook)
+        request = self._pending.make(method, params or {}, hook)
         if self._up and self._link is not None:
-            self._write(self._link, request)
+            self._pending.say(self._link, request)
         if asked is not None:
             asked()
         try:
@@ -291,52 +271,21 @@ class Core:
         """Waits for a run's end where another process may hold the store: the loss of that one is the answer to whatever waits then, and to nothing else."""
         if self._failure is not None or (self.hello is not None and self.hello.role == "owner"):
             return None
-        request = self._request("run/wait", {"runId": run_id}, None)
+        request = self._pending.make("run/wait", {"runId": run_id})
         request.answer.add_done_callback(seen)
         if self._up and self._link is not None:
-            self._write(self._link, request)
+            self._pending.say(self._link, request)
         return request
 
     def watching(self, request: Optional[Request]) -> bool:
         """Whether the loss of whoever holds the store would be told: by this request, or since that is the sidecar itself."""
         if self.hello is not None and self.hello.role == "owner":
             return True
-        return request is not None and request.sent and request.number in self._requests and request not in self._again
-
-    def _request(self, method: str, params: Mapping[str, Any], hook: Optional[Callable[[Any], None]]) -> Request:
-        self._numbers += 1
-        limits = self.hello.limits if self.hello is not None else {}
-        levels = limits.get("jsonDepth", math.inf)
-        try:
-            wired = {name: encoded(value, levels - 2) for name, value in params.items()}  # the message and its parameters are two
-            request = Request(self._numbers, method, wired, hook)
-        except (TooDeepError, RecursionError):
-            # Its answer would have no id.
-            raise RpcError(
-                f"`{method}` is nested deeper than the {levels} levels of a message: send what is flatter", code=-32700
-            ) from None
-        limit = limits.get("maxFrameBytes")
-        if limit is not None and len(request.line) > limit:
-            # Its answer would have no id.
-            raise FrameTooLargeError(
-                f"`{method}` is longer than the {limit} bytes of a message: send less, or start turnlane with a larger --max-frame"
-            )
-        self._requests[request.number] = request
-        return request
-
-    def _write(self, link: Link, request: Request) -> None:
-        link.write(request.line_again() if request.sent else request.line)
-        request.sent = True
-        self._places += 1
-        request.place = self._places
-        self._order.sent(request)
-        if request.method == "subscribe":
-            self._choices.append(request)
-            self._listener._chosen(request.params.get("sessions"), request.params.get("output") is not False)
+        return request is not None and request.sent and request in self._pending and request not in self._again
 
     def _send(self, link: Link, method: str, params: Mapping[str, Any], hook: Optional[Callable[[Any], None]] = None) -> Request:
-        request = self._request(method, params, hook)
-        self._write(link, request)
+        request = self._pending.make(method, params, hook)
+        self._pending.say(link, request)
         return request
 
     def _abandon(self, request: Request) -> None:
@@ -345,8 +294,8 @@ class Core:
             if request.answer.exception() is None:
                 self._give_back(request, request.answer.result())
         elif not request.sent or not self._up:
-            self._requests.pop(request.number, None)
-        elif request.number in self._requests and request.method in WAITING and self._link is not None:
+            self._pending.drop(request)
+        elif request in self._pending and request.method in WAITING and self._link is not None:
             self._link.write(line_of({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": request.number}}))
 
     def _message(self, message: Dict[str, Any]) -> None:
@@ -358,7 +307,7 @@ class Core:
         if number is None and "error" in message:
             self._unreadable(error_from_wire(message["error"]))
             return
-        request = self._requests.pop(number, None) if isinstance(number, int) else None
+        request = self._pending.answered(number)
         if request is None:
             log.log(logging.DEBUG if self.life is Life.LEAVING else logging.WARNING, "an answer that nobody waits for: %.200r", message)
         elif "error" in message:
@@ -369,14 +318,14 @@ class Core:
     def _unreadable(self, error: TurnlaneError) -> None:
         """A message was not read as a request, so its answer does not say which: if there is only one that can be meant, it is that one."""
         log.error("a message was not understood: %s", error)
-        asked = [request for request in self._requests.values() if request.sent and request.method not in WAITING]
-        if len(asked) == 1:
-            del self._requests[asked[0].number]
-            asked[0].fail(error)
+        request = self._pending.meant()
+        if request is not None:
+            self._pending.drop(request)
+            request.fail(error)
 
     def _answered(self, request: Request, result: Any) -> None:
         self._orphaned = False
-        self._order.answered(request)
+        self._pending.order.answered(request)
         self._heard.answered(request)
         if request.abandoned:
             # It was answered before it could be given up. (Its task may not have run since it was cancelled.)
@@ -400,9 +349,9 @@ class Core:
         lost = (
             error.kind == "ownerLost" and request.repeats < OWNER_LOST_REPEATS and not request.abandoned and self.life is not Life.LEAVING
         )
-        if lost and self._order.repeatable(request, owner_lost=True):
+        if lost and self._pending.order.repeatable(request, owner_lost=True):
             request.repeats += 1
-            self._requests[request.number] = request
+            self._pending.keep(request)
             if not self._again:
                 asyncio.get_running_loop().call_later(OWNER_LOST_PAUSE_S, self._repeat)
             self._again.append(request)
@@ -416,8 +365,8 @@ class Core:
         if not self._up or self._link is None:
             return  # a restart repeats them
         for request in again:
-            if request.number in self._requests and not request.answer.done():
-                self._write(self._link, request)
+            if request in self._pending and not request.answer.done():
+                self._pending.say(self._link, request)
 
     # What is told.
 
@@ -425,7 +374,7 @@ class Core:
         """Hears of one more session."""
         while not self.hears(session_id):
             # A choice takes the place of all that was heard of, so what is under way belongs into it too.
-            choice = self._heard.after(self._requests.values()).choice(session_id)
+            choice = self._heard.after(self._pending).choice(session_id)
             try:
                 await self.ask("subscribe", choice)
             except SessionNotFoundError as error:
@@ -446,8 +395,8 @@ class Core:
 
     def tells_output(self, session_id: str) -> bool:
         """Whether a session's output is told, and nothing that is under way ends that."""
-        self._choices = [one for one in self._choices if one.number in self._requests]
-        return self._heard.tells_output(session_id) and all(self._heard.after([one]).tells_output(session_id) for one in self._choices)
+        choices = self._pending.choices()
+        return self._heard.tells_output(session_id) and all(self._heard.after([one]).tells_output(session_id) for one in choices)
 
     def _tell(self, method: str, params: Dict[str, Any]) -> None:
         cursor = params.get("cursor")
@@ -455,7 +404,7 @@ class Core:
             self._cursor = cursor
         session = params.get("parent" if method == "deadLetter/added" else "sessionId")
         # A replay tells of every session. What is told may also come before the answer of what made it heard of.
-        if isinstance(session, str) and not self.hears(session) and not self._heard.after(self._requests.values()).hears(session):
+        if isinstance(session, str) and not self.hears(session) and not self._heard.after(self._pending).hears(session):
             return
         self._listener._told(method, params)
         event = Event(method, params)
@@ -470,8 +419,7 @@ class Core:
         self._up = False
         if self.life is Life.LEAVING:
             return
-        for request in self._requests.values():
-            request.place = UNSENT
+        self._pending.unsay()
         self._starting = asyncio.ensure_future(self._supervise(link))
         self._listener._disconnected()
 
@@ -497,11 +445,11 @@ class Core:
             self._give_up(ConnectionLostError(f"the sidecar could not be started again: {error}"))
 
     def _fail_what_can_not_be_repeated(self, how: str) -> None:
-        for request in list(self._requests.values()):
+        for request in self._pending:
             if request.abandoned:
-                del self._requests[request.number]
-            elif request.sent and not self._order.repeatable(request, owner_lost=False):
-                del self._requests[request.number]
+                self._pending.drop(request)
+            elif request.sent and not self._pending.order.repeatable(request, owner_lost=False):
+                self._pending.drop(request)
                 request.fail(doubtful(request.method, how))
 
     async def _revive(self, how: str) -> None:
@@ -550,10 +498,13 @@ class Core:
 
     async def _internal(self, link: Link, asked: List[Tuple[str, Dict[str, Any]]]) -> List[Tuple[Any, Optional[BaseException]]]:
         """The results of requests of this library's own; of each either that or its refusal."""
-        requests = [self._send(link, method, params) for method, params in asked]
+        requests: List[Request] = []
         ended = asyncio.ensure_future(link.ended(None))
         results: List[Tuple[Any, Optional[BaseException]]] = []
         try:
+            # One by one: where one can't be said, those before it are dropped.
+            for method, params in asked:
+                requests.append(self._send(link, method, params))
             for request in requests:
                 await asyncio.wait([request.answer, ended], return_when=asyncio.FIRST_COMPLETED)
                 if not request.answer.done():
@@ -563,7 +514,7 @@ class Core:
         finally:
             ended.cancel()
             for request in requests:
-                self._requests.pop(request.number, None)
+                self._pending.drop(request)
         return results
 
     def _resume(self) -> None:
@@ -582,8 +533,7 @@ class Core:
         self.life = Life.OVER
         self._up = False
         self._failure = error
-        requests, self._requests = list(self._requests.values()), {}
-        for request in requests:
+        for request in self._pending.clear():
             request.fail(error)
         self._listener._given_up(error)
         for stream in list(self.streams):

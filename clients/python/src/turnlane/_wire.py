@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import math
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple, Type, TypeVar
 
 if TYPE_CHECKING:
@@ -52,14 +51,11 @@ class Wire:
 
     def to_wire(self) -> Dict[str, Any]:
         """The object as JSON has it, without what is `None`."""
-        return self._wired(math.inf)
-
-    def _wired(self, levels: float) -> Dict[str, Any]:
         made: Dict[str, Any] = {}
         for wire, field, _ in _shapes[type(self)]:
             value = getattr(self, field)
             if value is not None:
-                made[wire] = encoded(value, levels - 1)
+                made[wire] = encoded(value)
         return made
 
 
@@ -71,24 +67,15 @@ def _decoded(decoder: Any, value: Any) -> Any:
     return decoder.from_wire(value)
 
 
-class TooDeepError(Exception):
-    """A value is nested deeper than it may be."""
-
-
-def encoded(value: Any, levels: float = math.inf) -> Any:
-    """A value as JSON has it.
-
-    Raises `TooDeepError` where it is nested deeper than these levels.
-    """
-    if not isinstance(value, (Wire, list, tuple, Mapping)):
-        return value
-    if levels < 1:
-        raise TooDeepError
+def encoded(value: Any) -> Any:
+    """A value as JSON has it."""
     if isinstance(value, Wire):
-        return value._wired(levels)
+        return value.to_wire()
+    if isinstance(value, (list, tuple)):
+        return [encoded(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: encoded(item, levels - 1) for key, item in value.items()}
-    return [encoded(item, levels - 1) for item in value]
+        return {key: encoded(item) for key, item in value.items()}
+    return value
 
 
 class Event(Wire):
@@ -131,7 +118,8 @@ class Event(Wire):
         """Reads an event as `events/replay` tells it."""
         return cls(raw["method"], raw["params"])
 
-    def _wired(self, levels: float) -> Dict[str, Any]:  # noqa: ARG002  (what was told is not told back)
+    def to_wire(self) -> Dict[str, Any]:
+        """The event as `events/replay` tells it."""
         return {"method": self.method, "params": dict(self.raw)}
 
     def __repr__(self) -> str:
