@@ -38,6 +38,20 @@ def ended(**more: Any) -> Dict[str, Any]:
 
 
 class Reading(FakeCase):
+    async def test_a_read_of_all_that_is_given_up_keeps_nothing_to_itself(self) -> None:
+        rest = [told(6, "six"), completed("r", 1), {"result": {"agents": [], "more": False}}]
+        async with self.play({"prompt": [[accepted("r"), told(0, "one"), told(3, "two")]], "agent/list": [rest]}) as t:
+            run = await t.prompt("s", "x", run_id="r")
+            reading = asyncio.ensure_future(run.read())
+            while run._read_to < 6:
+                await asyncio.sleep(0)
+            reading.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await reading
+            self.assertEqual((await run.__anext__()).text, "one")
+            await t.list_agents()
+            self.assertEqual((await run.read(), run.missed), ("twosix", 0))
+
     async def test_what_was_said_before_somebody_listened_is_not_hidden_by_what_is_told_meanwhile(self) -> None:
         late: Dict[str, Any] = {
             "prompt": [[told(3, "two"), accepted("r", duplicate=True)]],

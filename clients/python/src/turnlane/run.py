@@ -84,6 +84,8 @@ class Run:
         """How many bytes were left out of what has been read, since that was too late: the sum of its chunks' `missed`."""
         self._decoders: Dict[str, codecs.IncrementalDecoder] = {}
         self._chunks: Deque[Chunk] = collections.deque()
+        # Those that a reader of all of it had, and was given up.
+        self._given_back: Deque[Chunk] = collections.deque()
         self._held = 0
         self._read_to = 0
         self._come_to = 0
@@ -288,6 +290,8 @@ class Run:
         return self
 
     async def __anext__(self) -> Chunk:
+        if self._given_back:
+            return self._given_back.popleft()
         await self._until(lambda: bool(self._chunks) or (self.completion is not None and not self._catching_up))
         if not self._chunks:
             rest = self._rest()
@@ -309,8 +313,14 @@ class Run:
 
     async def read(self) -> str:
         """All output that is left, to its end, as far as it is kept: `missed` counts what is not. For what may be long, iterate."""
-        pieces: List[bytes] = [chunk.data async for chunk in self]
-        return b"".join(pieces).decode("utf-8", "replace")
+        chunks: List[Chunk] = []
+        try:
+            async for chunk in self:
+                chunks.append(chunk)
+        except BaseException:
+            self._given_back.extendleft(reversed(chunks))
+            raise
+        return b"".join(chunk.data for chunk in chunks).decode("utf-8", "replace")
 
     async def reached(self, *states: str) -> str:
         """Waits until it is in one of these states, or ended. Returns the state."""
