@@ -213,6 +213,7 @@ export class Turnlane implements AsyncDisposable {
     const runId = params.runId ?? randomUUID();
     const listeners = { onOutput, onPermission };
     const live = this.#core.runs.expect(runId, sessionId, listeners);
+    const { breaks } = live.output;
     let accepted: PromptResult;
     try {
       accepted = await this.request("prompt", { ...params, runId, sessionId, prompt }, { signal });
@@ -221,9 +222,12 @@ export class Turnlane implements AsyncDisposable {
       throw error;
     }
     this.#core.runs.listen(runId, listeners);
+    // It has said nothing before this answer.
+    if (!accepted.duplicate && this.#core.tells(sessionId)) live.output.follow(breaks);
+    if (accepted.duplicate || !live.output.followed) void this.#core.runs.catchUp(runId);
     // An id that nobody else can have had was answered twice at most because it was asked twice.
     if (params.runId == null) accepted = { ...accepted, duplicate: false };
-    else if (accepted.duplicate) this.#catchUp(runId);
+    else if (accepted.duplicate) this.#core.runs.watch(runId);
     return new Run(this.#core, accepted, live.completion, live.output);
   }
 
@@ -242,7 +246,8 @@ export class Turnlane implements AsyncDisposable {
     }
     this.#core.runs.listen(runId, listeners);
     if (record.permission !== undefined) this.#core.runs.changed({ ...record, permission: record.permission });
-    this.#catchUp(runId);
+    void this.#core.runs.catchUp(runId);
+    this.#core.runs.watch(runId);
     const { sessionId, state, seq = 0, position = 0 } = record;
     return new Run(
       this.#core,
@@ -477,11 +482,5 @@ export class Turnlane implements AsyncDisposable {
     }
     await this.#core.link.leave(stays);
     clearTimeout(insist);
-  }
-
-  /** For a run that has begun before this client heard of it. */
-  #catchUp(runId: string): void {
-    void this.#core.runs.catchUp(runId);
-    this.#core.runs.watch(runId);
   }
 }

@@ -4,9 +4,17 @@ import type { TurnlaneError } from "./errors.js";
 import { EventStream, type TurnlaneEvent } from "./events.js";
 import { Following } from "./following.js";
 import { Link, type Keeper } from "./link.js";
-import { LiveRuns, type PermissionHandler } from "./live.js";
+import { LiveRuns, type Hearing, type PermissionHandler } from "./live.js";
 import type { Logger } from "./log.js";
-import type { Agent, InitializeParams, InitializeResult, Methods, Notifications, SubscribeParams } from "./protocol.js";
+import type {
+  Agent,
+  InitializeParams,
+  InitializeResult,
+  Methods,
+  Notifications,
+  StatsResult,
+  SubscribeParams,
+} from "./protocol.js";
 import type { RunOwner } from "./run.js";
 import type { Command, Sidecar } from "./sidecar.js";
 import { PROTOCOL_VERSION } from "./version.js";
@@ -35,7 +43,7 @@ interface Secrets {
 }
 
 /** A client's state over the lives of its sidecar: what it hears of, where in the log it is, what it has opened and holds. */
-export class Core implements Keeper, RunOwner {
+export class Core implements Keeper, RunOwner, Hearing {
   readonly link: Link;
   readonly runs: LiveRuns;
   readonly log: Required<Logger>;
@@ -51,6 +59,11 @@ export class Core implements Keeper, RunOwner {
   readonly #batches = new Set<Batch>();
   readonly #sessions = new Map<string, Secrets>();
   readonly #following: Following;
+  /** The process that held the store when this connection began, or since; absent if that is this client's own. */
+  #owner: Promise<number | undefined> | undefined;
+  /** Whoever is asked for it when that one has answered. */
+  #ownerAsked: Promise<number | undefined> | undefined;
+  #ownerNext: Promise<number | undefined> | undefined;
   /** Whether more is told than is followed: a replay tells of every session. */
   #resuming = false;
   /** From where the first stream goes on, if this client goes on from an earlier one. */
@@ -69,6 +82,7 @@ export class Core implements Keeper, RunOwner {
     this.#following = new Following(
       (params) => this.link.request("subscribe", params),
       (isNew) => this.#regained(isNew),
+      (tells) => this.runs.unheard(tells),
     );
     if (options.hello.sessions) this.#following.begin(options.hello.sessions);
     else if (options.hello.resumeFrom != null) this.#following.begin("all");
@@ -103,7 +117,10 @@ export class Core implements Keeper, RunOwner {
   async #choose(params: SubscribeParams, ask: () => Promise<null>): Promise<null> {
     const answer = await this.#following.choose(params, ask);
     // What is no longer heard of is waited for.
-    for (const { runId, sessionId } of this.runs.all) if (!this.hears(sessionId)) this.runs.watch(runId);
+    for (const { runId, sessionId, followed } of this.runs.all) {
+      if (!this.hears(sessionId)) this.runs.watch(runId);
+      else if (!followed) void this.runs.catchUp(runId);
+    }
     return answer;
   }
 
@@ -127,15 +144,25 @@ export class Core implements Keeper, RunOwner {
 
   /** Sessions may not have been heard of for a while: what was said there is read, and who has ended is asked. */
   #regained(isNew: (sessionId: string) => boolean): void {
-    for (const { runId, sessionId } of this.runs.all) {
-      if (!isNew(sessionId)) continue;
-      void this.runs.catchUp(runId);
-      this.runs.watch(runId);
+    for (const { runId, sessionId, followed } of this.runs.all) {
+      if (!followed || isNew(sessionId)) void this.runs.catchUp(runId);
+      if (isNew(sessionId)) this.runs.watch(runId);
     }
   }
 
   hears(sessionId: string): boolean {
     return this.#following.hears(sessionId);
+  }
+
+  tells(sessionId: string): boolean {
+    return this.#following.tells(sessionId);
+  }
+
+  sameOwner(): boolean | Promise<boolean> {
+    // One that holds the store holds it as long as it lives.
+    if (this.info.role === "owner") return true;
+    const before = this.#owner;
+    return this.#ownerNow().then(async (now) => now !== undefined && now === (await before));
   }
 
   holds(batch: Batch): void {
@@ -179,11 +206,14 @@ export class Core implements Keeper, RunOwner {
     const { clientInfo } = this.#hello;
     if (!again) return { ...always, ...this.#hello };
     this.#resuming = true;
+    this.runs.cut();
     return { ...always, clientInfo, resumeFrom: this.cursor, sessions: "all" };
   }
 
   async restore(life: Sidecar, info: InitializeResult, again: boolean): Promise<void> {
     this.info = info;
+    // Before anything else is asked: what is told is told by this one, or a later one.
+    this.#owner = info.role === "owner" ? undefined : ownerPid(life.request("stats", {}));
     if (!again) {
       if (!info.resumed) this.cursor = info.cursor;
       // Nobody could listen yet to what came first: it is read from the log.
@@ -199,9 +229,9 @@ export class Core implements Keeper, RunOwner {
     }
     await this.#following.restore((params) => life.request("subscribe", params));
     this.#resuming = false;
+    // Under an owner that lives on, runs have said more meanwhile; what is queued begins when its session is opened.
+    this.runs.all.forEach(({ runId }) => void this.runs.catchUp(runId, life));
     await Promise.all([...this.#sessions].map(([sessionId, secrets]) => this.#reopen(life, sessionId, secrets)));
-    // Under an owner that lives on, runs have said more meanwhile.
-    if (info.role === "attached") this.runs.all.forEach(({ runId }) => void this.runs.catchUp(runId));
   }
 
   lost(): void {
@@ -222,13 +252,32 @@ export class Core implements Keeper, RunOwner {
   heard = <M extends keyof Notifications>(method: M, params: Notifications[M]): void => {
     const event = { method, params } as TurnlaneEvent;
     if (event.method === "run/completed" || event.method === "deadLetter/added") this.cursor = event.params.cursor;
-    if (event.method === "run/completed") this.runs.completed(event.params);
+    if (event.method === "run/completed") this.runs.completed(event.params, true);
     if (this.#resuming && !this.#wants(event)) return;
     if (event.method === "run/output") this.runs.said(event.params);
     if (event.method === "run/changed") this.runs.changed(event.params);
     for (const stream of this.#streams) stream.push(event);
     for (const listener of [...(this.#listeners.get(method) ?? [])]) this.#tell(listener, event);
   };
+
+  /** The process that holds the store, as asked after this call: one question at a time, for all that wait. */
+  #ownerNow(): Promise<number | undefined> {
+    this.#ownerNext ??= Promise.resolve(this.#ownerAsked).then(async () => {
+      this.#ownerNext = undefined;
+      const before = this.#owner;
+      const now = await (this.#ownerAsked = ownerPid(this.request("stats", {})));
+      if (now !== undefined && now !== (await before) && before === this.#owner) this.#newOwner(now);
+      return now;
+    });
+    return this.#ownerNext;
+  }
+
+  /** What was told by the one before is not all that was said. */
+  #newOwner(now: number): void {
+    this.#owner = Promise.resolve(now);
+    this.runs.unheard(() => false);
+    this.runs.all.forEach(({ runId }) => void this.runs.catchUp(runId));
+  }
 
   #tell(listener: AnyListener, event: TurnlaneEvent): void {
     try {
@@ -254,3 +303,9 @@ export class Core implements Keeper, RunOwner {
     }
   }
 }
+
+const ownerPid = (asked: Promise<StatsResult>): Promise<number | undefined> =>
+  asked.then(
+    (stats) => stats.ownerPid,
+    () => undefined,
+  );

@@ -3,6 +3,12 @@ import type { Sessions, SubscribeParams } from "./protocol.js";
 
 type Heard = "all" | Set<string>;
 
+/** What a connection is told of. */
+interface Told {
+  sessions: Heard;
+  output: boolean;
+}
+
 /** Asks turnlane for a set of sessions in place of the one that it has. */
 type Subscribe = (params: SubscribeParams) => Promise<unknown>;
 
@@ -15,7 +21,7 @@ const heard = (sessions: Sessions): Heard => (sessions === "all" ? "all" : new S
  */
 export class Following {
   /** What the client chose, by the place of its request among those that change the set. */
-  #choice: { place: number; sessions: Heard; output: boolean } = { place: 0, sessions: new Set(), output: true };
+  #choice: Told & { place: number } = { place: 0, sessions: new Set(), output: true };
   /** Sessions beside those of the choice, by the place of what added them. */
   readonly #added = new Map<string, number>();
   /** Those of them that turnlane added by itself, by the place of the request that it accepted. */
@@ -23,18 +29,29 @@ export class Following {
   /** Sessions that requests without an answer may add, by the number of these. */
   readonly #asked = new Map<string, number>();
   /** What turnlane has; absent when that is not known. */
-  #told: { sessions: Heard; output: boolean } | undefined = { sessions: new Set(), output: true };
+  #told: Told | undefined = { sessions: new Set(), output: true };
   #places = 0;
   /** The place of the last subscription. */
   #last = 0;
   #levelling: Promise<void> | undefined;
+  /** Subscriptions without an answer: nobody knows whether they hold already. */
+  readonly #open = new Set<Told>();
   readonly #subscribe: Subscribe;
   readonly #regained: (isNew: (sessionId: string) => boolean) => void;
+  readonly #narrowed: (tells: (sessionId: string) => boolean) => void;
 
-  /** `regained` is told of sessions that were not heard of for a while, or it may be so. */
-  constructor(subscribe: Subscribe, regained: (isNew: (sessionId: string) => boolean) => void) {
+  /**
+   * `regained` is told of sessions that were not heard of for a while, or it may be so; `narrowed` when what is said in others than these may not be
+   * told.
+   */
+  constructor(
+    subscribe: Subscribe,
+    regained: (isNew: (sessionId: string) => boolean) => void,
+    narrowed: (tells: (sessionId: string) => boolean) => void,
+  ) {
     this.#subscribe = subscribe;
     this.#regained = regained;
+    this.#narrowed = narrowed;
   }
 
   /** The set from the beginning, which `initialize` names. */
@@ -45,6 +62,11 @@ export class Following {
 
   hears(sessionId: string): boolean {
     return this.#choice.sessions === "all" || this.#choice.sessions.has(sessionId) || this.#added.has(sessionId);
+  }
+
+  /** Whether it is certain that all that is said in a session is told. */
+  tells(sessionId: string): boolean {
+    return this.#told !== undefined && [this.#told, ...this.#open].every((told) => tells(told, sessionId));
   }
 
   /** Does what adds a session when it is accepted. */
@@ -70,8 +92,8 @@ export class Following {
   async choose(params: SubscribeParams, request: () => Promise<null>): Promise<null> {
     const place = (this.#last = this.#places += 1);
     try {
-      const answer = await request();
       const output = params.output ?? true;
+      const answer = await this.#during(toldBy(params), request);
       if (place > this.#choice.place) {
         this.#choice = { place, sessions: heard(params.sessions), output };
         for (const those of [this.#added, this.#entered]) {
@@ -99,6 +121,19 @@ export class Following {
   async restore(subscribe: Subscribe): Promise<void> {
     this.#told = undefined;
     await this.#ask(subscribe);
+  }
+
+  /** While it is not answered, a subscription may hold or not. */
+  async #during<T>(told: Told, request: () => Promise<T>): Promise<T> {
+    const narrowed = () => this.#narrowed((sessionId) => tells(told, sessionId));
+    this.#open.add(told);
+    narrowed();
+    try {
+      return await request();
+    } finally {
+      this.#open.delete(told);
+      narrowed();
+    }
   }
 
   #add(sessionId: string, place: number): void {
@@ -139,7 +174,7 @@ export class Following {
     let again = false;
     while (!this.#isLevel()) {
       again = true;
-      await this.#ask(this.#subscribe);
+      await this.#ask((params) => this.#during(toldBy(params), () => this.#subscribe(params)));
     }
     if (again) this.#regained((sessionId) => before === undefined || !has(before.sessions, sessionId));
   }
@@ -168,4 +203,6 @@ export class Following {
   }
 }
 
+const toldBy = ({ sessions, output }: SubscribeParams): Told => ({ sessions: heard(sessions), output: output ?? true });
+const tells = ({ sessions, output }: Told, sessionId: string): boolean => output && has(sessions, sessionId);
 const has = (sessions: Heard, sessionId: string): boolean => sessions === "all" || sessions.has(sessionId);

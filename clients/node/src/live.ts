@@ -37,17 +37,27 @@ interface Live {
   reading?: { again: boolean };
 }
 
+/** What of the connection a run's output depends on. */
+export interface Hearing {
+  /** Whether all that is said in a session is told. */
+  tells(sessionId: string): boolean;
+  /** Whether what has been told until now was told by the process that held the store from the beginning on: what another one said last is lost. */
+  sameOwner(): boolean | Promise<boolean>;
+}
+
 /** The runs that this client has in hand: each from its prompt, or since it was attached to, until its completion. */
 export class LiveRuns {
   readonly #owner: RunOwner;
+  readonly #hearing: Hearing;
   readonly #log: Required<Logger>;
   readonly #live = new Map<string, Live>();
   /** Open questions by run. */
   readonly #questions = new Map<string, { requestId: string; done: AbortController }>();
   readonly #onPermission: PermissionHandler | undefined;
 
-  constructor(owner: RunOwner, log: Required<Logger>, onPermission: PermissionHandler | undefined) {
+  constructor(owner: RunOwner & Hearing, log: Required<Logger>, onPermission: PermissionHandler | undefined) {
     this.#owner = owner;
+    this.#hearing = owner;
     this.#log = log;
     this.#onPermission = onPermission;
   }
@@ -77,6 +87,16 @@ export class LiveRuns {
     if (live !== undefined) this.#tell(live, listeners);
   }
 
+  /** What is said from here on in other sessions than these may not be told. */
+  unheard(heard: (sessionId: string) => boolean): void {
+    for (const { sessionId, output } of this.#live.values()) if (!heard(sessionId)) output.unheard();
+  }
+
+  /** Another connection begins. */
+  cut(): void {
+    for (const { output } of this.#live.values()) output.cut();
+  }
+
   /** There is no such run after all. */
   forget(runId: string, error: Error): void {
     const live = this.#live.get(runId);
@@ -90,14 +110,18 @@ export class LiveRuns {
     this.#owner.request("run/wait", { runId }).then(
       ({ runs }) => {
         const completion = runs[0] && completionOf(runs[0]);
-        if (completion !== undefined) this.completed(completion);
+        // The answer does not wait for what its event does: it is not known what was said before.
+        if (completion !== undefined) this.completed(completion, false);
       },
       (error: unknown) => this.#fail(runId, error as Error),
     );
   }
 
-  /** Reads what a run has said and this client has not been told, so far as turnlane keeps it. */
-  async catchUp(runId: string): Promise<void> {
+  /**
+   * Reads what a run has said and this client has not been told, so far as turnlane keeps it. `ask` is for a connection to which nothing else is
+   * said yet.
+   */
+  async catchUp(runId: string, ask: RunOwner = this.#owner): Promise<void> {
     const live = this.#live.get(runId);
     if (live === undefined) return;
     if (live.reading !== undefined) {
@@ -111,9 +135,12 @@ export class LiveRuns {
     try {
       while (reading.again) {
         reading.again = false;
-        const page = await this.#owner.request("run/output", { runId, from: output.next });
+        const breaks = this.#hearing.tells(live.sessionId) ? output.breaks : undefined;
+        const page = await ask.request("run/output", { runId, from: output.next });
         output.fill(page.chunks);
         if (page.more && page.chunks.length > 0) reading.again = true;
+        const level = !page.more && !page.ended && page.next <= output.next;
+        if (breaks !== undefined && level && this.#hearing.tells(live.sessionId)) output.follow(breaks);
       }
     } catch (error) {
       this.#log.debug(`the output of ${runId} so far: ${String(error)}`);
@@ -123,8 +150,8 @@ export class LiveRuns {
   }
 
   /** Those that have not ended, so far as is known. */
-  get all(): { runId: string; sessionId: string }[] {
-    return [...this.#live].map(([runId, { sessionId }]) => ({ runId, sessionId }));
+  get all(): { runId: string; sessionId: string; followed: boolean }[] {
+    return [...this.#live].map(([runId, { sessionId, output }]) => ({ runId, sessionId, followed: output.followed }));
   }
 
   said(output: RunOutput): void {
@@ -140,13 +167,17 @@ export class LiveRuns {
     if (permission !== undefined && !this.#questions.has(runId)) this.#ask(runId, sessionId, permission);
   }
 
-  completed(completion: Completion): void {
-    const { runId } = completion;
+  /** A run ended; `told`: its event said so, which comes after all of its output. */
+  completed(completion: Completion, told: boolean): void {
+    const { runId, outcome, startedAt } = completion;
     this.#closeQuestion(runId);
     const live = this.#live.get(runId);
     if (live === undefined) return;
     this.#live.delete(runId);
-    live.output.end();
+    // What never began has said nothing. A text shows no more than that: what a terminal makes no text of is not in it.
+    if (startedAt === undefined) live.output.follow(live.output.breaks);
+    const sure = startedAt === undefined || (told && outcome !== "interrupted" && this.#hearing.sameOwner());
+    live.output.end(undefined, sure);
     live.resolve(completion);
   }
 

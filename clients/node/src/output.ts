@@ -145,6 +145,13 @@ export class Output {
   #dropped = 0;
   readonly #text = new Text();
   #end: { error?: Error } | undefined;
+  /** Whether the end is known to come after everything that was told. */
+  #sure = false;
+  #judging = false;
+  /** Whether nothing was left out, be it before it came or here. */
+  #whole = true;
+  #followed = false;
+  #breaks = 0;
   #waiting: (() => void)[] = [];
   /** What comes while what is missing before it is being read; absent otherwise. */
   #aside: Piece[] | undefined;
@@ -167,6 +174,37 @@ export class Output {
   /** Bytes that the reader was not given of what it has read so far, at least. */
   get dropped(): number {
     return this.#dropped;
+  }
+
+  /** Whether all that was said came here, to its end: known once it has ended and what was missing has been asked for. */
+  get complete(): boolean {
+    return this.#ended && this.#end?.error === undefined && this.#sure && this.#followed && this.#whole;
+  }
+
+  /** How often it may have happened so far that something was said and not told. */
+  get breaks(): number {
+    return this.#breaks;
+  }
+
+  /** Whether everything from `next` on is told. */
+  get followed(): boolean {
+    return this.#followed;
+  }
+
+  /** From `next` on everything is told, unless something may have gone untold since there were so many `breaks`. */
+  follow(breaks: number): void {
+    if (breaks === this.#breaks) this.#followed = true;
+  }
+
+  /** What is said from here on may not be told. */
+  unheard(): void {
+    this.#breaks += 1;
+    this.#followed = false;
+  }
+
+  /** The connection that told it is over. What was asked for meanwhile is answered by the next one, and holds for that. */
+  cut(): void {
+    this.#followed = false;
   }
 
   push(output: RunOutput): void {
@@ -202,8 +240,18 @@ export class Output {
     this.#pour();
   }
 
-  end(error?: Error): void {
+  /** It has ended; `sure` says whether everything that was told came before. A reader is told of the end once that is known. */
+  end(error?: Error, sure: boolean | Promise<boolean> = false): void {
     this.#end ??= error === undefined ? {} : { error };
+    if (typeof sure === "boolean") this.#sure = sure;
+    else {
+      this.#judging = true;
+      void sure.then((said) => {
+        [this.#sure, this.#judging] = [said, false];
+        this.#pour();
+        this.#wake();
+      });
+    }
     this.#pour();
     this.#wake();
   }
@@ -224,12 +272,13 @@ export class Output {
 
   /** Leaves out the oldest. */
   #bound(): void {
-    while (this.#weight + this.#asideWeight > this.#limit && this.#take() !== undefined);
+    while (this.#weight + this.#asideWeight > this.#limit && this.#take() !== undefined) this.#whole = false;
   }
 
   #keep(whole: Piece): void {
     const kept = from(this.#next, whole);
     if (kept === undefined) return;
+    if (kept.offset > this.#next || (kept.skipped > 0 && kept.end === kept.offset)) this.#whole = false;
     this.#next = kept.end;
     this.#pieces.push(kept);
     this.#weight += weightOf(kept);
@@ -270,7 +319,7 @@ export class Output {
 
   /** Whether nothing more will be kept. */
   get #ended(): boolean {
-    return this.#end !== undefined && this.#aside === undefined;
+    return this.#end !== undefined && this.#aside === undefined && !this.#judging;
   }
 
   #last(): Chunk | undefined {

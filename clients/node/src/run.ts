@@ -80,7 +80,16 @@ export class Run implements AsyncIterable<Chunk> {
     return this.#output.dropped;
   }
 
-  /** Reads its output to its end, as one text: all of it if `dropped` is 0 then. */
+  /**
+   * Whether all that it said came here, to its end. It is known when it has been read: true only if it has ended, nothing was left out, and its
+   * output was heard of up to its end. What a run says last while nobody hears it (a sidecar is being started again, its end is before this client
+   * attached) can't be counted, and is why this is false and `dropped` 0.
+   */
+  get complete(): boolean {
+    return this.#output.complete;
+  }
+
+  /** Reads its output to its end, as one text: all of it if it is `complete` then. */
   async read(): Promise<string> {
     let text = "";
     for await (const chunk of this) text += chunk.text;
