@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { orAborted } from "./abort.js";
 import type { Batch } from "./batch.js";
 import type { TurnlaneError } from "./errors.js";
@@ -12,6 +13,7 @@ import type {
   InitializeResult,
   Methods,
   Notifications,
+  SessionOpenParams,
   StatsResult,
   SubscribeParams,
 } from "./protocol.js";
@@ -94,6 +96,11 @@ export class Core implements Keeper, RunOwner, Hearing {
     params: Methods[M]["params"],
     signal?: AbortSignal,
   ): Promise<Methods[M]["result"]> {
+    if (method === "session/open") {
+      const wanted = params as SessionOpenParams | null;
+      // With a name of its own it is the same session however often it is asked for, and it is known before its answer.
+      params = { ...wanted, sessionId: wanted?.sessionId ?? randomUUID() };
+    }
     const call = { method, params: params ?? {} } as Call;
     const ask = () => this.link.request(method, params, signal);
     switch (call.method) {
@@ -126,7 +133,6 @@ export class Core implements Keeper, RunOwner, Hearing {
 
   async #inSession<T>(call: Adding, ask: () => Promise<T>): Promise<T> {
     const { sessionId } = call.params;
-    // Whoever opens one without naming it finds its name in the answer, and turnlane has added it.
     if (sessionId == null) return ask();
     const { agent, env, recover } = call.method === "session/open" ? call.params : {};
     if (recover === "cancel") this.#cancelling.add(sessionId);

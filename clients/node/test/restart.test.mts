@@ -216,6 +216,24 @@ void test("what_is_asked_for_as_it_is_is_restored_as_well", async () => {
   assert.equal(next.value?.method === "run/completed" && next.value.params.runId, theirs.runId);
 });
 
+void test("a_session_that_was_opened_without_a_name_is_opened_again_and_heard_of", async () => {
+  using own = folder();
+  await using t = await start(own.path, { defaultAgent: "sh" });
+  await using other = await start(own.path);
+  const { session } = await t.request("session/open", { env: { WORD: "hello" } });
+  const nameless = await t.request("session/open", { sessionId: null });
+  assert.notEqual(nameless.session.sessionId, session.sessionId);
+  await kill(t);
+  await kill(other);
+  const run = await t.prompt(session.sessionId, "echo $WORD");
+  assert.equal((await run.completion).text, "hello\n");
+  // By whomever it is prompted.
+  const stream = t.events({ only: ["run/completed"] });
+  const theirs = await other.prompt(nameless.session.sessionId, "true");
+  const next = await stream.next();
+  assert.equal(next.value?.method === "run/completed" && next.value.params.runId, theirs.runId);
+});
+
 void test("who_stops_the_sidecar_in_order_is_not_overruled", async () => {
   using own = folder();
   await using t = await start(own.path);
