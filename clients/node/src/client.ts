@@ -78,6 +78,21 @@ function commandLine(options: SpawnOptions): string[] {
   return ["stdio", ...given, ...(options.args ?? [])];
 }
 
+/** No program can be given a NUL: what it was given would end there. */
+function mustBeText({ binary, cwd, env = {}, ...options }: SpawnOptions): void {
+  const wrong = (text: unknown): boolean => typeof text === "string" && text.includes("\0");
+  const variable = Object.entries(env).find(([name, value]) => wrong(name) || wrong(value));
+  const argument = commandLine(options).find(wrong);
+  let what;
+  if (wrong(binary)) what = `the option \`binary\`, ${JSON.stringify(binary)},`;
+  else if (wrong(cwd)) what = `the option \`cwd\`, ${JSON.stringify(cwd)},`;
+  // What a variable holds may be a secret.
+  else if (variable !== undefined) what = `the variable ${JSON.stringify(variable[0])} of the option \`env\``;
+  else if (argument !== undefined) what = `an argument, ${JSON.stringify(argument)},`;
+  else return;
+  throw new StartError(`${what} has a NUL character, and no program can be given that`);
+}
+
 /**
  * A sidecar of one's own, and the connection with it. A sidecar that dies is started again: requests that can be repeated are, each completion
  * comes once, and what can't be known says so (`ConnectionLostError`).
@@ -98,6 +113,7 @@ export class Turnlane implements AsyncDisposable {
    */
   static async spawn(options: SpawnOptions = {}): Promise<Turnlane> {
     options.signal?.throwIfAborted();
+    mustBeText(options);
     if (options.cwd !== undefined && !existsSync(options.cwd)) {
       throw new StartError(`there is no directory ${options.cwd} to start turnlane in`);
     }

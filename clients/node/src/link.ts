@@ -8,17 +8,11 @@ import {
   StoppedError,
   ProtocolMismatchError,
 } from "./errors.js";
-import {
-  FrameTooLargeError,
-  InvalidParamsError,
-  JsonRpcError,
-  RpcError,
-  ShuttingDownError,
-  type TurnlaneError,
-} from "./errors.js";
+import { InvalidParamsError, JsonRpcError, RpcError, ShuttingDownError, type TurnlaneError } from "./errors.js";
 import type { Logger } from "./log.js";
 import type { InitializeParams, InitializeResult, Methods, ServerInfo } from "./protocol.js";
 import { doneBefore, Order, paramsNow, type Asked } from "./repeat.js";
+import { shapeOf, tooMuch, type Shape } from "./shape.js";
 import { PROTOCOL_VERSION } from "./version.js";
 import { LifeOver, Sidecar, type Command, type Ending, type Listener } from "./sidecar.js";
 
@@ -52,8 +46,8 @@ interface Flight extends Asked {
   readonly signal: AbortSignal | undefined;
   readonly resolve: (result: Methods[keyof Methods]["result"]) => void;
   readonly reject: (error: unknown) => void;
-  /** Bytes of it on the wire. */
-  readonly size: number;
+  /** What it takes on the wire. */
+  readonly shape: Shape;
   /** Its place among what was written to the present life. */
   written: number;
   /** Lives in a row that ended soon after it was asked, and without an answer to anything that was asked later: it may be what ends them. */
@@ -83,7 +77,7 @@ export class Link {
   /** Requests that were written to the present life, and the last of them that was answered. */
   #written = 0;
   #answered = 0;
-  #frame = Infinity;
+  #limits: Partial<InitializeResult["limits"]> = {};
   /** Whether what a life accepted is known to the next. */
   #kept = true;
   #since = 0;
@@ -127,7 +121,7 @@ export class Link {
         resolve: resolve,
         reject,
         // What can't be written is told at once, as the error that it is.
-        size: Buffer.byteLength(JSON.stringify({ jsonrpc: "2.0", id: Number.MAX_SAFE_INTEGER, method, params })),
+        shape: shapeOf({ jsonrpc: "2.0", id: Number.MAX_SAFE_INTEGER, method, params }),
         written: 0,
         vain: 0,
         waiting: true,
@@ -171,7 +165,7 @@ export class Link {
 
   /** Starts a process and makes it ready, or says why it is not. */
   async #live(): Promise<InitializeResult> {
-    const life = new Sidecar(this.#command, this.#log, (method, params) => this.#keeper.heard(method, params));
+    const life = this.#begin();
     this.#life = life;
     const again = this.#lives > 0;
     let info: InitializeResult;
@@ -190,12 +184,21 @@ export class Link {
     this.#lives += 1;
     [this.#written, this.#answered] = [0, 0];
     this.#kept = info.store !== ":memory:";
-    this.#frame = info.limits.maxFrameBytes;
+    this.#limits = info.limits;
     this.#up = true;
     this.#since = performance.now();
     void life.ended.then((ending) => this.#died(ending));
     for (const flight of [...this.#flights]) this.#ask(flight, life);
     return info;
+  }
+
+  /** Starts a process. What the system can't be given at all is told as what it did not start is. */
+  #begin(): Sidecar {
+    try {
+      return new Sidecar(this.#command, this.#log, (method, params) => this.#keeper.heard(method, params));
+    } catch (error) {
+      throw new StartError(`${this.#command.binary} could not be run (${(error as Error).message})`, { cause: error });
+    }
   }
 
   async #greet(life: Sidecar, again: boolean): Promise<InitializeResult> {
@@ -238,10 +241,9 @@ export class Link {
   }
 
   #ask(flight: Flight, life: Sidecar): void {
-    if (flight.size > this.#frame) {
-      const facts = { kind: "frameTooLarge", limit: this.#frame, limitName: "maxFrameBytes" } as const;
-      const message = `${flight.method} has ${flight.size} bytes, and a message may have ${this.#frame}`;
-      this.#settle(flight, () => flight.reject(new FrameTooLargeError(facts.kind, message, -32015, facts)));
+    const refused = tooMuch(flight.method, flight.shape, this.#limits);
+    if (refused !== undefined) {
+      this.#settle(flight, () => flight.reject(refused));
       return;
     }
     const params = paramsNow(flight, performance.now());

@@ -4,7 +4,14 @@ import { getEventListeners, once } from "node:events";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ConnectionLostError, findBinary, FrameTooLargeError, StartError, Turnlane } from "turnlane";
+import {
+  ConnectionLostError,
+  findBinary,
+  FrameTooLargeError,
+  StartError,
+  Turnlane,
+  type SessionGetParams,
+} from "turnlane";
 import { alive, folder, kill, root, start, stop } from "./support.mjs";
 
 function program(folder: string, text: string): string {
@@ -67,6 +74,27 @@ void test("what_can_not_be_sent_is_told", async () => {
   circle.self = circle;
   await assert.rejects(t.openSession("demo", { env: circle as Record<string, string> }), TypeError);
   assert.equal((await (await t.prompt("demo", "say two")).completion).text, "two\n");
+});
+
+void test("what_turnlane_would_not_read_is_told_and_hurts_nothing", async () => {
+  using own = folder();
+  await using t = await start(own.path);
+  const { jsonDepth, jsonValues } = t.info.limits;
+  const nested = (levels: number): object => {
+    let value: object = [];
+    for (let level = 1; level < levels; level += 1) value = level % 2 === 0 ? [value] : { value };
+    return value;
+  };
+  const given = (value: unknown) => t.request("session/get", { sessionId: "demo", _given: value } as SessionGetParams);
+  const refused = { name: "JsonRpcError", kind: "parseError", code: -32700, message: /session\/get .*can't be sent/ };
+  // A message is one level, its parameters another.
+  await assert.rejects(given(nested(jsonDepth - 2)), { kind: "sessionNotFound" });
+  for (const levels of [jsonDepth - 1, 1000, 5000, 50_000]) await assert.rejects(given(nested(levels)), refused);
+  await assert.rejects(given(Array.from({ length: jsonValues }, () => 1)), refused);
+  // What looks like more in a text is none.
+  const words = ['[{,"'.repeat(jsonValues), "\\", '\\"', '"['];
+  await assert.rejects(given(words), { kind: "sessionNotFound" });
+  assert.equal((await (await t.prompt("demo", "say one")).completion).text, "one\n");
 });
 
 void test("a_start_ends_though_what_holds_the_pipes_is_another_process", async () => {

@@ -96,6 +96,30 @@ void test("a_program_that_is_no_turnlane_is_told_with_its_last_words", async () 
   await refuses("#!/bin/sh\nexec sleep 1000\n", /did not answer within 50 ms/, { startTimeoutMs: 50 });
 });
 
+void test("what_no_program_can_be_given_is_told", async () => {
+  using own = folder();
+  const given: [SpawnOptions, RegExp][] = [
+    [{ binary: `${real}\0` }, /the option `binary`, ".*\\u0000", has a NUL/],
+    [{ cwd: `${own.path}\0` }, /the option `cwd`, ".*\\u0000", has a NUL/],
+    [{ args: ["--log-level", "a\0b"] }, /an argument, "a\\u0000b", has a NUL/],
+    [{ config: "\0" }, /an argument, "\\u0000", has a NUL/],
+    [{ env: { TOKEN: "secret\0" } }, /^the variable "TOKEN" of the option `env` has a NUL/],
+    [{ env: { "a\0": "b" } }, /the variable "a\\u0000" /],
+    // More than the system takes is found out by trying.
+    [{ args: ["x".repeat(10_000_000)] }, /could not be run .*E2BIG/],
+  ];
+  for (const [options, message] of given) {
+    await assert.rejects(start(own.path, options), (error) => {
+      assert(error instanceof StartError, String(error));
+      assert.match(error.message, message);
+      assert.doesNotMatch(error.message, /secret/);
+      return true;
+    });
+  }
+  await using t = await start(own.path, { env: { GONE: undefined } });
+  assert.equal((await t.stats()).clients, 1);
+});
+
 void test("another_version_of_the_protocol_is_told_with_both", async () => {
   using own = folder();
   const newer = `result: { protocolVersion: 2, serverInfo: { name: "turnlane", version: "9.0.0" } }`;
