@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join, relative } from "node:path";
 import { after, before, test } from "node:test";
 import { build } from "esbuild";
 import { folder, root } from "./support.mjs";
@@ -44,6 +53,32 @@ void test("the_package_holds_what_it_needs_and_nothing_else", () => {
     readdirSync(join(user, "node_modules")).filter((name) => !name.startsWith(".")),
     ["turnlane", "vscode-jsonrpc"],
   );
+});
+
+void test("the_readme_links_to_what_is_in_the_package", () => {
+  const there = join(user, "node_modules/turnlane");
+  const links = [...readFileSync(join(there, "README.md"), "utf8").matchAll(/\]\(([^)\s]+)\)/g)].map(
+    ([, link = ""]) => link,
+  );
+  assert(links.length > 0);
+  for (const link of links) {
+    assert(!relative(there, join(there, link)).startsWith(".."), link);
+    assert(existsSync(join(there, link)), link);
+  }
+});
+
+void test("a_folder_that_is_installed_is_built", () => {
+  const checkout = join(own.path, "checkout");
+  const made = ["node_modules", "dist", "build"].map((name) => join(root, name));
+  cpSync(root, checkout, { recursive: true, filter: (path) => !made.includes(path) });
+  const other = join(own.path, "other");
+  mkdirSync(other);
+  writeFileSync(join(other, "package.json"), "{}");
+  const install = ["install", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error", checkout];
+  execFileSync("npm", install, { cwd: other, stdio: ["ignore", "ignore", "inherit"] });
+  const use = `import { version } from "turnlane"; console.log(version);`;
+  const said = execFileSync(process.execPath, ["--input-type=module", "-e", use], { cwd: other, encoding: "utf8" });
+  assert.match(said, /^\d+\.\d+\.\d+\n$/);
 });
 
 void test("the_programs_of_the_readme_do_what_it_says", () => {
