@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { getEventListeners, once } from "node:events";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import {
@@ -60,6 +60,89 @@ console.log("closed");
   const [out] = (await once(child.stdout, "data")) as [Buffer];
   assert.equal(out.toString(), "closed\n");
   assert.deepEqual(await once(child, "exit"), [0, null]);
+});
+
+void test("a_program_that_ends_without_a_close_leaves_no_sidecar_and_has_its_own_status", async () => {
+  using own = folder();
+  const user = join(own.path, "user.mjs");
+  const ends: [string, number][] = [
+    ["process.exit(7);", 7],
+    ["process.exitCode = 8; throw new Error('no');", 1],
+    ["process.kill(process.pid, 'SIGKILL');", 137],
+  ];
+  for (const [end, status] of ends) {
+    writeFileSync(
+      user,
+      `import { Turnlane } from ${JSON.stringify(join(root, "dist/esm.mjs"))};
+const t = await Turnlane.spawn({ store: ${JSON.stringify(join(own.path, "store"))}, defaultAgent: "sh" });
+const run = await t.prompt("demo", "echo $$; exec sleep 1000");
+for await (const { text } of run) {
+  console.log(t.pid + " " + text.trim());
+  break;
+}
+${end}
+`,
+    );
+    const child = spawn("sh", ["-c", `"$0" "$1"; exit $?`, process.execPath, user], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const [out] = (await once(child.stdout, "data")) as [Buffer];
+    const pids = out.toString().trim().split(" ").map(Number);
+    assert.equal(pids.length, 2);
+    assert.deepEqual(await once(child, "exit"), [status, null], end);
+    while (pids.some(alive)) await new Promise((resolve) => setImmediate(resolve));
+  }
+  // It was told of each: what was under way has ended.
+  await using t = await start(own.path);
+  for await (const { state } of t.runs()) assert.equal(state, "ended");
+});
+
+void test("a_client_that_is_closed_says_so", async () => {
+  using own = folder();
+  const said = join(own.path, "said");
+  const binary = program(own.path, `#!/bin/sh\ntee ${said} | ${findBinary()} "$@"\n`);
+  const t = await start(own.path, { binary });
+  await t.close();
+  const messages = readFileSync(said, "utf8").split(/Content-Length: \d+\r\n\r\n/);
+  assert.deepEqual(JSON.parse(messages.at(-1) ?? ""), { jsonrpc: "2.0", method: "exit" });
+});
+
+void test("what_ends_sidecars_is_given_up_unless_they_lived_long", async (context) => {
+  using own = folder();
+  // Asking the client itself would be an answer.
+  await using owner = await start(own.path);
+  await using t = await start(own.path);
+  await t.openSession("parent");
+  const now = performance.now.bind(performance);
+  let later = 0;
+  context.mock.method(performance, "now", () => now() + later);
+  const waits = async (): Promise<boolean> => {
+    const { clients, waiting } = await owner.stats();
+    return clients === 2 && waiting === 1;
+  };
+  for (const [life, deaths] of [
+    [31_000, 7],
+    [1000, 5],
+  ] as const) {
+    const waiting = t.drain("parent", { waitMs: 3_600_000 });
+    const refused = deaths === 5 ? assert.rejects(waiting, ConnectionLostError) : undefined;
+    for (let death = 0; death < deaths; death += 1) {
+      const { info } = t;
+      while (!(await waits()));
+      later += life;
+      await kill(t);
+      while (t.info === info) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await refused;
+    if (refused !== undefined) continue;
+    await t.openSession("child", { parent: "parent" });
+    const [run, batch] = await Promise.all([t.prompt("child", "say one"), waiting]);
+    assert.deepEqual(
+      [...batch].map(({ runId }) => runId),
+      [run.runId],
+    );
+    await batch.ack();
+  }
 });
 
 void test("what_can_not_be_sent_is_told", async () => {

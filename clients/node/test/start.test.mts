@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { chmodSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { test } from "node:test";
 import {
   BinaryNotFoundError,
@@ -61,6 +62,17 @@ void test("the_program_is_what_the_option_says_else_the_variable_else_what_is_on
     assert.equal(findBinary(), two);
   });
   await with_({ TURNLANE_BIN: undefined, PATH: `/nowhere:${own.path}` }, () => assert.equal(findBinary(), three));
+});
+
+void test("a_relative_folder_of_the_path_is_this_process_s_and_not_the_sidecar_s", async () => {
+  using own = folder();
+  const path = join(own.path, "turnlane");
+  symlinkSync(real, path);
+  await with_({ TURNLANE_BIN: undefined, PATH: `:${relative(process.cwd(), own.path)}` }, async () => {
+    assert.equal(findBinary(), path);
+    await using t = await start(own.path, { cwd: tmpdir() });
+    assert.equal((await t.stats()).role, "owner");
+  });
 });
 
 void test("what_is_named_and_not_there_is_told_and_nothing_else_is_taken", async () => {
