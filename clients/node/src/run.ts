@@ -75,7 +75,7 @@ export class Run implements AsyncIterable<Chunk> {
     return this.#output.reader();
   }
 
-  /** Bytes of its output that were left out before what has been read of it, at least: 0 when that is all of it. */
+  /** Bytes of its output that were left out before what has been read of it, at least; `complete` says whether that was all of it. */
   get dropped(): number {
     return this.#output.dropped;
   }
