@@ -68,6 +68,11 @@ export class Batch implements Iterable<Completion>, AsyncDisposable {
     return this.#lost.signal;
   }
 
+  /** Whether something of it is held under the lease. @internal */
+  get isHeld(): boolean {
+    return this.#held.size > 0;
+  }
+
   get length(): number {
     return this.completions.length;
   }

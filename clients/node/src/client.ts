@@ -5,7 +5,7 @@ import { onAbort } from "./abort.js";
 import { Batch } from "./batch.js";
 import { Core } from "./core.js";
 import { NotRunningError, StartError, TurnlaneError } from "./errors.js";
-import type { EventStream } from "./events.js";
+import type { EventOf, EventStream } from "./events.js";
 import { findBinary } from "./find.js";
 import { logger } from "./log.js";
 import type {
@@ -430,8 +430,10 @@ export class Turnlane implements AsyncDisposable {
    * Everything that this client hears of from now on, or, with `after`, from that cursor on: for one consumer, however slow. `only` names the
    * methods that are wanted.
    */
-  events(options: { after?: string; only?: readonly (keyof Notifications)[] } = {}): EventStream {
-    return this.#core.stream(options);
+  events<M extends keyof Notifications = keyof Notifications>(
+    options: { after?: string; only?: readonly M[] } = {},
+  ): EventStream<EventOf<M>> {
+    return this.#core.stream(options) as EventStream<EventOf<M>>;
   }
 
   /** Calls a function for each notification of a method. It must not throw; dispose of what is returned to end it. */

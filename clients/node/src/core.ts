@@ -172,7 +172,7 @@ export class Core implements Keeper, RunOwner, Hearing {
   }
 
   holds(batch: Batch): void {
-    this.#batches.add(batch);
+    if (batch.isHeld) this.#batches.add(batch);
   }
 
   letGo(batch: Batch): void {

@@ -6,6 +6,9 @@ export type TurnlaneEvent = {
   [M in keyof Notifications]: { method: M; params: Notifications[M] };
 }[keyof Notifications];
 
+/** The events of these methods. */
+export type EventOf<M extends keyof Notifications> = Extract<TurnlaneEvent, { method: M }>;
+
 /** An event of the durable log: none of these is ever left out. */
 export type DurableEvent = Extract<TurnlaneEvent, { method: "run/completed" | "deadLetter/added" }>;
 
@@ -42,7 +45,7 @@ function latestOf(event: TurnlaneEvent): string | undefined {
  * full, output is left out and counted in `dropped`, of states only the latest is kept, and completions and dead letters are read again from
  * turnlane's log.
  */
-export class EventStream implements AsyncIterableIterator<TurnlaneEvent> {
+export class EventStream<E extends TurnlaneEvent = TurnlaneEvent> implements AsyncIterableIterator<E> {
   /** Events that were left out since the consumer was too slow: `run/output` and `wake/skipped` only. */
   dropped = 0;
   readonly #read: ReadLog;
@@ -101,10 +104,11 @@ export class EventStream implements AsyncIterableIterator<TurnlaneEvent> {
     return this.#dealt;
   }
 
-  async next(): Promise<IteratorResult<TurnlaneEvent, undefined>> {
+  async next(): Promise<IteratorResult<E, undefined>> {
     for (;;) {
       const event = this.#take();
-      if (event !== undefined) return { done: false, value: event };
+      // What is wanted is all that is held.
+      if (event !== undefined) return { done: false, value: event as E };
       if (this.#end !== undefined) {
         // Being closed is how a stream ends, unless there is more that can't be read any more.
         if (this.#end.kind !== "notRunning" || this.#behind) throw this.#end;
@@ -116,7 +120,7 @@ export class EventStream implements AsyncIterableIterator<TurnlaneEvent> {
     }
   }
 
-  return(): Promise<IteratorResult<TurnlaneEvent, undefined>> {
+  return(): Promise<IteratorResult<E, undefined>> {
     this.#held.clear();
     this.#latest.clear();
     this.#behind = false;

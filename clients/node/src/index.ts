@@ -2,7 +2,7 @@ export { Batch } from "./batch.js";
 export { Turnlane } from "./client.js";
 export { exitStatus, isOk, summary } from "./completion.js";
 export * from "./errors.js";
-export { EventStream, type DurableEvent, type TurnlaneEvent } from "./events.js";
+export { EventStream, type DurableEvent, type EventOf, type TurnlaneEvent } from "./events.js";
 export { findBinary } from "./find.js";
 export type { PermissionHandler, PermissionRequest, RunListeners } from "./live.js";
 export type { LineSink, Logger } from "./log.js";

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { LeaseLostError, type Batch, type Turnlane } from "turnlane";
 import { folder, start } from "./support.mjs";
 
@@ -151,4 +154,25 @@ void test("dead_letters_are_listed_put_back_and_removed", async () => {
   assert.deepEqual(await t.purgeDeadLetters("all"), { purged: ["b"] });
   await t.drained("heir", (batch) => assert.deepEqual(ids(batch), ["a"]));
   await assert.rejects(t.retryDeadLetters(["b"]), { kind: "deadLetterNotFound" });
+});
+
+void test("a_batch_that_was_settled_as_it_was_taken_is_not_kept", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  using own = folder();
+  await using t = await start(own.path);
+  await filled(t, "a", "b");
+  const take = async (): Promise<WeakRef<Batch>> => {
+    const batch = await t.drain("parent", { ack: "auto", max: 1 });
+    assert.equal(batch.length, 1);
+    return new WeakRef(batch);
+  };
+  const first = await take();
+  await take();
+  // What has just been waited for may be held by that for a turn.
+  for (let turn = 0; turn < 100 && first.deref() !== undefined; turn += 1) {
+    await nextTurn();
+    collect();
+  }
+  assert.equal(first.deref(), undefined);
 });

@@ -26,7 +26,7 @@ void test("each_completion_comes_once_and_in_order_however_often_the_sidecar_die
   await Promise.all(ends);
   const told: DurableEvent[] = [];
   for await (const event of stream) {
-    told.push(event as DurableEvent);
+    told.push(event);
     if (told.length === asked.length) break;
   }
   assert.deepEqual(told.map(({ params }) => params.runId).sort(), asked.sort());
@@ -36,7 +36,7 @@ void test("each_completion_comes_once_and_in_order_however_often_the_sidecar_die
   const log: string[] = [];
   const first = told[0]?.params.cursor.replace(/:\d+$/, ":0") ?? "";
   for await (const event of t.events({ after: first, only: ["run/completed"] })) {
-    const { runId } = (event as DurableEvent).params;
+    const { runId } = event.params;
     if (runId === last.runId) break;
     log.push(runId);
   }
