@@ -2,8 +2,12 @@
 //!
 //! Only what it says itself: what it sources, evaluates or has an alias for is not seen.
 
+use std::collections::HashSet;
 use std::iter::Peekable;
 use std::str::Chars;
+
+/// Here-documents without an end after which none is looked for any more.
+const ENDLESS: usize = 16;
 
 /// A word as the shell takes it, without its quotes.
 #[derive(Debug, Default)]
@@ -85,6 +89,8 @@ struct Reader<'a> {
     ends_document: Option<bool>,
     /// What ends the here-documents that begin with the next line.
     documents: Vec<(String, bool)>,
+    /// What looked like the beginning of one and had no end.
+    endless: HashSet<(String, bool)>,
 }
 
 impl<'a> Reader<'a> {
@@ -96,6 +102,7 @@ impl<'a> Reader<'a> {
             commands: Vec::new(),
             ends_document: None,
             documents: Vec::new(),
+            endless: HashSet::new(),
         }
     }
 
@@ -210,24 +217,34 @@ impl<'a> Reader<'a> {
 
     /// Nothing in a here-document is a command of the script. One that has no end was none: a shift in arithmetic looks like one.
     fn skip_documents(&mut self) {
-        for (end, indented) in std::mem::take(&mut self.documents) {
-            let mut behind = self.rest.clone();
-            loop {
-                if behind.peek().is_none() {
-                    break;
-                }
-                let line: String = behind.by_ref().take_while(|shown| *shown != '\n').collect();
-                let line = if indented {
-                    line.trim_start_matches('\t')
-                } else {
-                    &line
-                };
-                if line == end {
-                    self.rest = behind;
-                    break;
+        for document in std::mem::take(&mut self.documents) {
+            // Each is looked for up to the script's end.
+            if self.endless.len() == ENDLESS || self.endless.contains(&document) {
+                continue;
+            }
+            match self.behind(&document) {
+                Some(behind) => self.rest = behind,
+                None => {
+                    self.endless.insert(document);
                 }
             }
         }
+    }
+
+    /// What follows a here-document.
+    fn behind(&self, (end, indented): &(String, bool)) -> Option<Peekable<Chars<'a>>> {
+        let mut behind = self.rest.clone();
+        while behind.peek().is_some() {
+            let line: String = behind.by_ref().take_while(|shown| *shown != '\n').collect();
+            let line = match indented {
+                true => line.trim_start_matches('\t'),
+                false => &line,
+            };
+            if line == end {
+                return Some(behind);
+            }
+        }
+        None
     }
 }
 
@@ -271,6 +288,15 @@ mod tests {
         ] {
             assert!(!traps_interrupts(plain), "{plain}");
         }
+    }
+
+    #[test]
+    fn a_large_script_is_read_in_one_go() {
+        let shifts: String = (0..60_000).map(|n| format!("x=$((1<<{n}))\n")).collect();
+        let begun = std::time::Instant::now();
+        assert!(traps_interrupts(&format!("{shifts}trap : INT")));
+        // Reading on from each line to the end would take minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30));
     }
 
     #[test]
