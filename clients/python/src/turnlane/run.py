@@ -316,7 +316,7 @@ class Run:
         chunks: List[Chunk] = []
         try:
             async for chunk in self:
-                chunks.append(chunk)
+                chunks.append(chunk)  # noqa: PERF401  (those that came before a cancel are given back)
         except BaseException:
             self._given_back.extendleft(reversed(chunks))
             raise
