@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import unittest
@@ -13,6 +14,9 @@ from typing import Any, Dict, List, Optional
 from turnlane import Turnlane
 
 BINARY: Optional[str] = os.environ.get("TURNLANE_BIN")
+
+# Whoever starts the tests in the background may ignore Ctrl-C, here and in all that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class ClientCase(unittest.IsolatedAsyncioTestCase):

@@ -46,6 +46,8 @@ B = TypeVar("B", bound="TurnlaneBase")
 
 # How long what is left may take when the thread is to end.
 REST_S = 1.0
+# How long a thread that is interrupted may take to see it, at worst.
+SIGNAL_S = 1.0
 
 
 class Portal:
@@ -89,6 +91,9 @@ class Portal:
                     waiting.give_up()
                     raise NotRunningError("the client is not running: use it inside of `with`")
                 self._loop.call_soon_threadsafe(waiting.begin)
+            while not waiting.answer.done():
+                # A signal that comes just before the thread waits is seen when it wakes.
+                concurrent.futures.wait([waiting.answer], timeout=SIGNAL_S)
             return waiting.answer.result()
         except concurrent.futures.CancelledError:
             raise NotRunningError("the client was closed meanwhile") from None
