@@ -72,11 +72,9 @@ impl Copies {
             && !self.hold_others(live)
             && self.held.iter().all(|copy| has_stopped(*copy))
         {
-            let _ = kill_process(live.pid, Signal::INT);
             // What is held hears of it when it is let go.
-            let [shell, foreground] = self.groups;
-            if let Some(group) = foreground.or(shell) {
-                let _ = kill_process_group(group, Signal::INT);
+            for group in self.groups.iter().flatten() {
+                let _ = kill_process_group(*group, Signal::INT);
             }
             self.stage = Stage::Interrupted;
         }

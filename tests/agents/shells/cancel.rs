@@ -125,6 +125,15 @@ async fn nothing_further_of_a_subshell_runs_behind_a_program_that_catches_an_int
 }
 
 #[tokio::test]
+async fn what_feeds_a_program_is_interrupted_with_it() {
+    for program in ["bash", "zsh"].into_iter().filter(|it| has(it)) {
+        // It hears nothing else.
+        let script = "cat <(echo ready; nohup sleep 1000; touch further)";
+        cancelled(program, script, "ready", Kept).await;
+    }
+}
+
+#[tokio::test]
 async fn nothing_further_runs_without_job_control_either() {
     in_every_shell(|program| async move {
         // A shell that would go on is not kept.
