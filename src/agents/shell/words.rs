@@ -34,25 +34,23 @@ pub(super) fn traps_interrupts(script: &str) -> bool {
     may_name(script, "trap") && any(script, "trap", sets_a_trap)
 }
 
-/// Whether a script may turn job control off.
+/// Whether a script turns job control off. Words that are expanded count for nothing here: `set -- $words` is what they are mostly for.
 pub(super) fn leaves_job_control(script: &str) -> bool {
-    let turns_off = |words: &[Word]| {
-        words.iter().any(|word| {
-            word.expands || (word.text.starts_with('+') && word.text.contains(['m', 'o']))
-        })
-    };
-    may_name(script, "set") && any(script, "set", turns_off)
+    may_name(script, "set") && any(script, "set", turns_job_control_off)
 }
 
-/// Whether a word may stand in a script, also with quotes in its midst.
+/// Whether a word may stand in a script, also with quotes or a broken line in its midst.
 fn may_name(script: &str, word: &str) -> bool {
-    script.contains(word) || {
-        let plain: String = script
-            .chars()
-            .filter(|shown| !matches!(shown, '\'' | '"' | '\\'))
-            .collect();
-        plain.contains(word)
-    }
+    let within = ['\'', '"', '\\'];
+    script.contains(word)
+        || script.contains(within) && {
+            let joined = |shown: &char| !within.contains(shown) && *shown != '\n';
+            script
+                .chars()
+                .filter(joined)
+                .collect::<String>()
+                .contains(word)
+        }
 }
 
 /// Whether what follows a command's name is so in any of a script's commands.
@@ -77,6 +75,26 @@ fn sets_a_trap(words: &[Word]) -> bool {
         [_, signals @ ..] => signals.iter().any(Word::may_be_interrupt),
         [] => false,
     }
+}
+
+/// Whether `set` with these words turns job control off.
+fn turns_job_control_off(words: &[Word]) -> bool {
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let (sign, letters) = match word.text.split_at_checked(1) {
+            Some((sign @ ("+" | "-"), letters)) if !word.expands => (sign, letters),
+            // What follows are no options.
+            _ => return false,
+        };
+        if matches!(letters, "" | "-") {
+            return false;
+        }
+        let names = letters.contains('o') && words.next().is_some_and(|name| name.is("monitor"));
+        if sign == "+" && (names || letters.contains('m')) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Reads a script into the words of its commands, as far as that matters here.
@@ -305,7 +323,8 @@ mod tests {
             "set +m",
             "set -e +em; x",
             "set +o monitor",
-            "set \"$flags\"",
+            "set -eo pipefail +o monitor",
+            "s\\\net +m",
         ] {
             assert!(leaves_job_control(off), "{off}");
         }
@@ -314,6 +333,13 @@ mod tests {
             "set -e",
             "echo +m",
             "set -- a b",
+            "set -- $words; echo $1",
+            "set $line",
+            "set +o pipefail; echo monitor",
+            "set -o monitor",
+            "set a +m",
+            "set -- +m",
+            "set",
             "reset +m; echo 'set +m'",
         ] {
             assert!(!leaves_job_control(on), "{on}");

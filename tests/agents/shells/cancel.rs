@@ -169,8 +169,10 @@ async fn a_script_that_only_names_traps_and_interrupts_costs_no_shell() {
             "trap 'echo bye' EXIT; printf ready; sleep 2000",
             "trap - INT; echo ready; sleep 1000",
             "# a trap: INT\necho ready; sleep 1000",
+            "set -- a b; set -- \"$@\" $x; CATCHES",
         ] {
-            cancelled(program, script, "ready", Kept).await;
+            let script = script.replace("CATCHES", CATCHES);
+            cancelled(program, &script, "ready", Kept).await;
         }
     })
     .await;
