@@ -413,8 +413,10 @@ fn a_database_that_another_program_has_open_is_awaited_for_a_moment_and_told() {
         panic!("{checks:?}");
     };
     assert!(says.contains(&who), "{says}");
+    let begun = Instant::now();
     let kind = refused(&ended(world.turnlane(&["stdio"])));
     assert_eq!(kind.as_deref(), Some("storeUnavailable"));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
     // One that is closed in time.
     let mut waits = world.turnlane(&["stdio"]);
     waits.stdin(Stdio::piped()).stdout(Stdio::piped());
